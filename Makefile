@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The one entry point: every target is a line that says what it is for and the
+# commands that do it; the work itself is in tools/ and in the kernel's own
+# makefiles. All that is made lies below build/.
+
+TOP		:= $(CURDIR)
+BUILD		:= $(TOP)/build
+TREE		:= $(BUILD)/linux
+ARCH		:= arm64
+CROSS_COMPILE	?= aarch64-linux-gnu-
+JOBS		?= $(shell nproc)
+CONFIGS		:= $(TREE)/arch/arm64/configs
+
+# Objects do not depend on where this directory is.
+export CCACHE_BASEDIR	:= $(TOP)
+export CCACHE_NOHASHDIR	:= 1
+export CROSS_COMPILE JOBS
+ifneq ($(BASE),)
+export BASE
+endif
+
+# DEBUG=1 builds the host with the checkers on, beside the ordinary one.
+HOST		:= $(BUILD)/host$(if $(DEBUG),-debug)
+HOST_FRAGMENTS	:= $(CONFIGS)/pkvm_host.config \
+		   $(if $(DEBUG),$(CONFIGS)/pkvm_debug.config) $(EXTRA_CONFIG)
+GUEST		:= $(BUILD)/guest
+DEB		:= $(BUILD)/deb
+
+STEP		:= tools/tree/step
+# The kernel's make takes no flags from this one: it has its own jobs.
+KMAKE		:= env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make ARCH=$(ARCH) \
+		   CROSS_COMPILE=$(CROSS_COMPILE) LOCALVERSION= -j$(JOBS) \
+		   CC="$(shell command -v ccache) $(CROSS_COMPILE)gcc" \
+		   $(if $(V),V=$(V))
+HINT		= make deps installs what a build needs; to build by hand: \
+		  make -C build/$(1) O=$(2) ARCH=arm64 CROSS_COMPILE=$(CROSS_COMPILE)
+
+.DEFAULT_GOAL	:= help
+.NOTPARALLEL:
+.PHONY: help deps run shell check style tree save status delta series \
+	series-build verify-tree verify-bases image guest debian-guest pvm \
+	selftests initramfs deb clean distclean have-tree guests
+
+help:			## this list
+	@echo 'make TARGET [VARIABLE=VALUE ...]'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | \
+		expand -t 18
+	@echo
+	@echo 'BASE=VERSION of linux-source-6.12 · JOBS=N · V=1 · DEBUG=1 (image)'
+	@echo 'EXTRA_CONFIG=FILE (image) · T="SUITE[.TEST] ..." (check)'
+
+# --- the main job
+
+run: deps image guest pvm initramfs	## boot the host, start a protected guest, try to read it, tell what came of it
+	@tools/qemu/run
+
+shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with the tools and guests at hand
+	@tools/qemu/run --shell
+
+check: deps image guest pvm selftests initramfs	## all tests, in KTAP; the last line is "N passed, N failed"
+	@tools/qemu/check $(T)
+
+style:			## the style checks alone
+	@tools/tree/style
+
+deps:			## install the Debian packages that are missing
+	@tools/deps
+
+# --- the delta
+
+tree: deps		## unpack the base into build/linux and apply the delta, or bring it up to date
+	@tools/tree/tree unpack
+
+save:			## carry what was edited in build/linux into the repository
+	@tools/tree/tree save
+
+status:			## list what was edited in build/linux and is not saved
+	@tools/tree/tree status
+
+delta:			## print the size of every patch and of every file of ours
+	@tools/tree/tree delta
+
+series:			## export the delta for git am, into build/series
+	@tools/tree/tree series
+
+series-build: series	## build the host kernel after each patch of the series
+	@tools/tree/series-build
+
+verify-tree: deps	## unpack, apply and save afresh: the repository must not change
+	@tools/tree/tree verify
+
+verify-bases: deps	## try the delta on every base that apt lists
+	@tools/tree/tree bases
+
+# Builds take the tree as it is, unsaved edits too, unless the repository has
+# something newer to apply.
+have-tree: deps
+	@tools/tree/tree unpack --keep-edits
+
+# --- what is built
+
+image: have-tree	## the host kernel, build/host/arch/arm64/boot/Image
+	@tools/tree/mkconfig --cross $(CROSS_COMPILE) $(TREE) $(HOST) $(HOST_FRAGMENTS)
+	@$(STEP) --what 'building the host kernel' --about 2200 \
+		--hint '$(call HINT,linux,$(HOST))' $(notdir $(HOST)) -- \
+		$(KMAKE) -C $(TREE) O=$(HOST) Image modules
+
+guest: have-tree	## the guest kernel, the unmodified base, build/guest/arch/arm64/boot/Image
+	@tools/tree/tree pristine
+	@tools/tree/mkconfig --cross $(CROSS_COMPILE) $(BUILD)/linux-base $(GUEST) \
+		$(CONFIGS)/pkvm_guest.config
+	@$(STEP) --what 'building the guest kernel from the unmodified base' \
+		--about 1500 --hint '$(call HINT,linux-base,$(GUEST))' guest -- \
+		$(KMAKE) -C $(BUILD)/linux-base O=$(GUEST) Image
+
+debian-guest: deps	## Debian's stock arm64 cloud kernel, as a second guest, build/debian-guest
+	@tools/tree/debian-guest
+
+pvm: have-tree		## the small VMM and its helpers, build/pvm
+	@$(STEP) --what 'building the VMM' pvm -- \
+		$(KMAKE) -C $(TREE)/tools/virt/pvm O=$(BUILD)/pvm
+
+selftests: have-tree	## the KVM selftests of the tree, build/selftests
+	@tools/qemu/selftests
+
+initramfs: have-tree	## the host's initramfs, build/initramfs/host.cpio.gz
+	@tools/qemu/mkinitramfs
+
+deb: deps have-tree	## Debian packages of the host kernel for a real arm64 machine, build/*.deb
+	@tools/tree/mkconfig --cross $(CROSS_COMPILE) --on defconfig $(TREE) $(DEB) \
+		$(CONFIGS)/pkvm_host.config
+	@$(STEP) --what 'building a kernel for real machines, as packages (long)' \
+		--about 12000 --hint '$(call HINT,linux,$(DEB))' deb -- \
+		$(KMAKE) -C $(TREE) O=$(DEB) bindeb-pkg
+	@ls -1 build/*.deb
+
+# --- cleaning
+
+clean:			## remove what was built; keep build/linux and downloads
+	rm -rf $(filter-out $(addprefix $(BUILD)/,linux linux-base bases \
+		debian-guest deps),$(wildcard $(BUILD)/*))
+
+distclean:		## remove build/ altogether, unless build/linux has unsaved edits
+	@tools/tree/tree discard
+	rm -rf $(BUILD)
