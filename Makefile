@@ -26,6 +26,9 @@ HOST_FRAGMENTS	:= $(CONFIGS)/pkvm_host.config \
 		   $(if $(DEBUG),$(CONFIGS)/pkvm_debug.config) $(EXTRA_CONFIG)
 GUEST		:= $(BUILD)/guest
 DEB		:= $(BUILD)/deb
+# The packages for building modules and for debuggers need arm64 libraries of
+# the build machine, or much room.
+DEB_PROFILES	:= pkg.linux-upstream.nokernelheaders pkg.linux-upstream.nokerneldbg
 
 STEP		:= tools/tree/step
 # The kernel's make takes no flags from this one: it has its own jobs.
@@ -102,7 +105,7 @@ have-tree: deps
 
 image: have-tree	## the host kernel, build/host/arch/arm64/boot/Image
 	@tools/tree/mkconfig --cross $(CROSS_COMPILE) $(TREE) $(HOST) $(HOST_FRAGMENTS)
-	@$(STEP) --what 'building the host kernel' --about 2200 \
+	@$(STEP) --what 'building the host kernel' --about 1900 \
 		--hint '$(call HINT,linux,$(HOST))' $(notdir $(HOST)) -- \
 		$(KMAKE) -C $(TREE) O=$(HOST) Image modules
 
@@ -111,7 +114,7 @@ guest: have-tree	## the guest kernel, the unmodified base, build/guest/arch/arm6
 	@tools/tree/mkconfig --cross $(CROSS_COMPILE) $(BUILD)/linux-base $(GUEST) \
 		$(CONFIGS)/pkvm_guest.config
 	@$(STEP) --what 'building the guest kernel from the unmodified base' \
-		--about 1500 --hint '$(call HINT,linux-base,$(GUEST))' guest -- \
+		--about 1270 --hint '$(call HINT,linux-base,$(GUEST))' guest -- \
 		$(KMAKE) -C $(BUILD)/linux-base O=$(GUEST) Image
 
 debian-guest: deps	## Debian's stock arm64 cloud kernel, as a second guest, build/debian-guest
@@ -132,7 +135,9 @@ deb: deps have-tree	## Debian packages of the host kernel for a real arm64 machi
 		$(CONFIGS)/pkvm_host.config
 	@$(STEP) --what 'building a kernel for real machines, as packages (long)' \
 		--about 12000 --hint '$(call HINT,linux,$(DEB))' deb -- \
-		$(KMAKE) -C $(TREE) O=$(DEB) bindeb-pkg
+		$(KMAKE) -C $(TREE) O=$(DEB) bindeb-pkg \
+		KDEB_PKGVERSION="$$(make -s -C $(TREE) kernelversion)-1" \
+		DEB_BUILD_PROFILES="$(DEB_PROFILES)"
 	@ls -1 build/*.deb
 
 # --- cleaning

@@ -41,6 +41,8 @@ class Delta:
             dirs[:] = sorted(d for d in dirs if d not in SKIP_DIRS)
             for name in names:
                 path = os.path.relpath(os.path.join(top, name), root)
+                if path.startswith('.'):        # of editors and checkers
+                    continue
                 if path.endswith('/' + SERIES):
                     self.series.add(path)
                 elif repo_only(path) or junk(path):

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who owns each physical page, and every transition between the host and a
+ * guest. Implemented in ownership.c; the transitions between host, EL2 and the
+ * secure world are in mem_protect.c.
+ *
+ * Lock order, the only place where it is written down:
+ *
+ *	vm_table_lock -> host_mmu.lock -> pkvm_pgd_lock
+ *				       -> pkvm_hyp_vm::lock -> hyp_pool::lock
+ */
+#ifndef __KVM_NVHE_OWNERSHIP_H__
+#define __KVM_NVHE_OWNERSHIP_H__
+
+#include <nvhe/pkvm.h>
+
+/* Pages that one hypercall may move; bounds the time spent at EL2. */
+#define PKVM_MAX_PAGES_PER_CALL	512
+
+int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
+			     u64 nr_pages);
+int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
+int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
+int __pkvm_host_reclaim_page(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn);
+int __pkvm_host_force_reclaim(u64 pfn);
+void host_inject_mem_abort(struct kvm_cpu_context *host_ctxt,
+			   const struct kvm_vcpu_fault_info *fault);
+
+#endif /* __KVM_NVHE_OWNERSHIP_H__ */

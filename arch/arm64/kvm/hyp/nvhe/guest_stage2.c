@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest page tables at EL2.
+ *
+ * Owns the stage-2 tables of every VM that EL2 maps memory for, and the pages
+ * that these tables are made of. Knows nothing of the host's table: who may
+ * have a page is decided in ownership.c, which is the only caller of what
+ * maps, unmaps or changes the state of a guest's page.
+ *
+ * All functions that take a VM want pkvm_hyp_vm::lock held, except where they
+ * say that they take it.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/overflow.h>
+
+#include <asm/kvm_hyp.h>
+#include <asm/kvm_mmu.h>
+#include <asm/kvm_pgtable.h>
+
+#include <nvhe/gfp.h>
+#include <nvhe/guest_stage2.h>
+#include <nvhe/memory.h>
+#include <nvhe/mm.h>
+
+#define GUEST_ENTRY_ID(pte)	FIELD_GET(KVM_INVALID_PTE_OWNER_MASK, pte)
+
+/*
+ * The page-table code calls mm_ops without a VM; the one whose lock this CPU
+ * holds is the one that is meant.
+ */
+static DEFINE_PER_CPU(struct pkvm_hyp_vm *, __current_vm);
+#define current_vm (*this_cpu_ptr(&__current_vm))
+
+/**
+ * guest_lock_component() - Take the lock of a VM's tables.
+ * @vm: the VM.
+ *
+ * At most one VM's lock may be held by a CPU at a time.
+ */
+void guest_lock_component(struct pkvm_hyp_vm *vm)
+{
+	hyp_spin_lock(&vm->lock);
+	current_vm = vm;
+}
+
+/**
+ * guest_unlock_component() - Drop the lock of a VM's tables.
+ * @vm: the VM.
+ */
+void guest_unlock_component(struct pkvm_hyp_vm *vm)
+{
+	current_vm = NULL;
+	hyp_spin_unlock(&vm->lock);
+}
+
+static bool guest_stage2_force_pte_cb(u64 addr, u64 end,
+				      enum kvm_pgtable_prot prot)
+{
+	return true;
+}
+
+static void *guest_s2_zalloc_pages_exact(size_t size)
+{
+	void *addr = hyp_alloc_pages(&current_vm->pool, get_order(size));
+
+	/* Concatenated PGDs are a power of two of pages: no tail to free. */
+	if (addr)
+		hyp_split_page(hyp_virt_to_page(addr));
+
+	return addr;
+}
+
+static void guest_s2_free_pages_exact(void *addr, unsigned long size)
+{
+	unsigned long i;
+
+	for (i = 0; i < size; i += PAGE_SIZE)
+		hyp_put_page(&current_vm->pool, addr + i);
+}
+
+static void *guest_s2_zalloc_page(void *mc)
+{
+	struct hyp_page *p;
+	void *addr;
+
+	addr = hyp_alloc_pages(&current_vm->pool, 0);
+	if (addr || !mc)
+		return addr;
+
+	addr = pop_hyp_memcache(mc, hyp_phys_to_virt);
+	if (!addr)
+		return NULL;
+
+	memset(addr, 0, PAGE_SIZE);
+	p = hyp_virt_to_page(addr);
+	memset(p, 0, sizeof(*p));
+	p->refcount = 1;
+
+	return addr;
+}
+
+static void guest_s2_get_page(void *addr)
+{
+	hyp_get_page(&current_vm->pool, addr);
+}
+
+static void guest_s2_put_page(void *addr)
+{
+	hyp_put_page(&current_vm->pool, addr);
+}
+
+static void clean_dcache_guest_page(void *va, size_t size)
+{
+	__clean_dcache_guest_page(hyp_fixmap_map(__hyp_pa(va)), size);
+	hyp_fixmap_unmap();
+}
+
+static void invalidate_icache_guest_page(void *va, size_t size)
+{
+	__invalidate_icache_guest_page(hyp_fixmap_map(__hyp_pa(va)), size);
+	hyp_fixmap_unmap();
+}
+
+/**
+ * kvm_guest_prepare_stage2() - Make the empty stage-2 table of a VM.
+ * @vm: the VM, not yet visible to anybody.
+ * @pgd: EL2 address of the pages for its first level, owned by EL2.
+ *
+ * Takes the VM's lock.
+ *
+ * Return: 0, or -ENOMEM when the pages do not do.
+ */
+int kvm_guest_prepare_stage2(struct pkvm_hyp_vm *vm, void *pgd)
+{
+	struct kvm_s2_mmu *mmu = &vm->kvm.arch.mmu;
+	unsigned long nr_pages;
+	int ret;
+
+	nr_pages = kvm_pgtable_stage2_pgd_size(mmu->vtcr) >> PAGE_SHIFT;
+	ret = hyp_pool_init(&vm->pool, hyp_virt_to_pfn(pgd), nr_pages, 0);
+	if (ret)
+		return ret;
+
+	hyp_spin_lock_init(&vm->lock);
+	vm->mm_ops = (struct kvm_pgtable_mm_ops) {
+		.zalloc_pages_exact	= guest_s2_zalloc_pages_exact,
+		.free_pages_exact	= guest_s2_free_pages_exact,
+		.zalloc_page		= guest_s2_zalloc_page,
+		.phys_to_virt		= hyp_phys_to_virt,
+		.virt_to_phys		= hyp_virt_to_phys,
+		.page_count		= hyp_page_count,
+		.get_page		= guest_s2_get_page,
+		.put_page		= guest_s2_put_page,
+		.dcache_clean_inval_poc	= clean_dcache_guest_page,
+		.icache_inval_pou	= invalidate_icache_guest_page,
+	};
+
+	guest_lock_component(vm);
+	ret = __kvm_pgtable_stage2_init(mmu->pgt, mmu, &vm->mm_ops, 0,
+					guest_stage2_force_pte_cb);
+	guest_unlock_component(vm);
+	if (ret)
+		return ret;
+
+	mmu->pgd_phys = __hyp_pa(vm->pgt.pgd);
+
+	return 0;
+}
+
+/* Give one page of EL2's own back to the host, cleared, through @mc. */
+static void return_table_page(void *addr, struct kvm_hyp_memcache *mc)
+{
+	memset(hyp_virt_to_page(addr), 0, sizeof(struct hyp_page));
+	memset(addr, 0, PAGE_SIZE);
+	push_hyp_memcache(mc, addr, hyp_virt_to_phys);
+	kvm_flush_dcache_to_poc(addr, PAGE_SIZE);
+
+	/*
+	 * Cannot fail: the page was EL2's alone since it was taken from the
+	 * host, and giving it back only rewrites existing entries.
+	 */
+	WARN_ON(__pkvm_hyp_donate_host(hyp_virt_to_pfn(addr), 1));
+}
+
+/**
+ * reclaim_guest_pages() - Return every page that a VM's tables were made of.
+ * @vm: a VM that is out of the VM table and maps no page.
+ * @mc: where the host finds the pages; in memory shared with the host.
+ *
+ * Takes the VM's lock. The caller has invalidated the VM's TLB entries.
+ */
+void reclaim_guest_pages(struct pkvm_hyp_vm *vm, struct kvm_hyp_memcache *mc)
+{
+	unsigned int i;
+	void *addr;
+
+	guest_lock_component(vm);
+	kvm_pgtable_stage2_destroy(&vm->pgt);
+	vm->kvm.arch.mmu.pgd_phys = 0ULL;
+	guest_unlock_component(vm);
+
+	while ((addr = hyp_alloc_pages(&vm->pool, 0)))
+		return_table_page(addr, mc);
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		struct kvm_hyp_memcache *vcpu_mc = &vm->vcpus[i]->stage2_mc;
+
+		while ((addr = pop_hyp_memcache(vcpu_mc, hyp_phys_to_virt)))
+			return_table_page(addr, mc);
+	}
+}
+
+/*
+ * Take one page from the host's list. The list is the host's word: its head
+ * may be any number, and the page behind it changes until it is EL2's.
+ */
+static void *admit_table_page(void *arg)
+{
+	struct kvm_hyp_memcache *host_mc = arg;
+
+	if (!host_mc->nr_pages || !PAGE_ALIGNED(host_mc->head))
+		return NULL;
+
+	if (__pkvm_host_donate_hyp(hyp_phys_to_pfn(host_mc->head), 1))
+		return NULL;
+
+	return pop_hyp_memcache(host_mc, hyp_phys_to_virt);
+}
+
+/**
+ * pkvm_refill_stage2_mc() - Take table pages that the host put out.
+ * @hyp_vcpu: the vCPU, loaded on this CPU.
+ *
+ * Takes what the host's vCPU offers up to what one fault can need. Called
+ * without locks: each page passes through the host's and EL2's.
+ *
+ * Return: 0, or -ENOMEM when the host offered too few pages; those that were
+ * good are kept.
+ */
+int pkvm_refill_stage2_mc(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	struct kvm_hyp_memcache *host_mc = &hyp_vcpu->host_vcpu->arch.stage2_mc;
+	struct kvm_hyp_memcache copy = {
+		.head		= READ_ONCE(host_mc->head),
+		.nr_pages	= READ_ONCE(host_mc->nr_pages),
+	};
+	unsigned long min_pages;
+	int ret;
+
+	/* Two walks may part at the first level: see tables_needed(). */
+	min_pages = 2 * kvm_mmu_cache_min_pages(&pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu)->kvm.arch.mmu);
+	ret = __topup_hyp_memcache(&hyp_vcpu->stage2_mc, min_pages,
+				   admit_table_page, hyp_virt_to_phys, &copy);
+
+	WRITE_ONCE(host_mc->head, copy.head);
+	WRITE_ONCE(host_mc->nr_pages, copy.nr_pages);
+
+	return ret;
+}
+
+/* Tables between @level, where the walk for @ipa ends, and the last level. */
+static int tables_below(s8 level)
+{
+	return KVM_PGTABLE_LAST_LEVEL - level;
+}
+
+/**
+ * guest_stage2_tables_needed() - Count the tables that a mapping will take.
+ * @vm: the VM.
+ * @ipa: page-aligned start of the range.
+ * @nr_pages: pages in the range, 1 to PTRS_PER_PTE.
+ *
+ * A range of at most one table's pages ends in at most two tables, so the
+ * walks for its first and its last page tell all.
+ *
+ * Return: the exact number of table pages, or -ERANGE beyond the VM's IPA size.
+ */
+int guest_stage2_tables_needed(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
+{
+	u64 last = ipa + (nr_pages - 1) * PAGE_SIZE;
+	s8 level, last_level, l;
+	kvm_pte_t pte;
+	int ret, need;
+
+	hyp_assert_lock_held(&vm->lock);
+
+	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
+	if (ret)
+		return ret;
+	need = tables_below(level);
+
+	ret = kvm_pgtable_get_leaf(&vm->pgt, last, &pte, &last_level);
+	if (ret)
+		return ret;
+
+	/* A table at level l + 1 spans one entry of level l. */
+	for (l = last_level; l < KVM_PGTABLE_LAST_LEVEL; l++) {
+		u64 span = kvm_granule_size(l);
+
+		if (ALIGN_DOWN(ipa, span) != ALIGN_DOWN(last, span))
+			need++;
+	}
+
+	return need;
+}
+
+static int check_free_visitor(const struct kvm_pgtable_visit_ctx *ctx,
+			      enum kvm_pgtable_walk_flags visit)
+{
+	if (!ctx->old)
+		return 0;
+	if (kvm_pte_valid(ctx->old))
+		return -EEXIST;
+
+	return GUEST_ENTRY_ID(ctx->old) == PKVM_GUEST_POISONED ? -EHWPOISON :
+								 -EPERM;
+}
+
+/**
+ * guest_stage2_check_free() - May pages be mapped here?
+ * @vm: the VM.
+ * @ipa: page-aligned start of the range.
+ * @nr_pages: pages in the range.
+ *
+ * Return: 0 when nothing is there; -EEXIST when a page is mapped, -EHWPOISON
+ * when one was lost to a forced reclaim, -EPERM when the guest called it a
+ * device's, -ERANGE beyond the VM's IPA size.
+ */
+int guest_stage2_check_free(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
+{
+	struct kvm_pgtable_walker walker = {
+		.cb	= check_free_visitor,
+		.flags	= KVM_PGTABLE_WALK_LEAF,
+	};
+
+	hyp_assert_lock_held(&vm->lock);
+	return kvm_pgtable_walk(&vm->pgt, ipa, nr_pages * PAGE_SIZE, &walker);
+}
+
+/**
+ * guest_stage2_get_page() - Find the page that a guest has at an address.
+ * @vm: the VM.
+ * @ipa: page-aligned address.
+ * @phys: the page, on success.
+ * @state: PKVM_PAGE_OWNED or PKVM_PAGE_SHARED_OWNED, on success.
+ *
+ * Return: 0; -ENOENT when nothing is mapped; -EHWPOISON for a poisoned page;
+ * -EPERM for a device's; -ERANGE beyond the VM's IPA size.
+ */
+int guest_stage2_get_page(struct pkvm_hyp_vm *vm, u64 ipa, phys_addr_t *phys,
+			  enum pkvm_page_state *state)
+{
+	kvm_pte_t pte;
+	s8 level;
+	int ret;
+
+	hyp_assert_lock_held(&vm->lock);
+
+	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
+	if (ret)
+		return ret;
+	if (!pte)
+		return -ENOENT;
+	if (!kvm_pte_valid(pte))
+		return GUEST_ENTRY_ID(pte) == PKVM_GUEST_POISONED ? -EHWPOISON :
+								    -EPERM;
+
+	*phys = kvm_pte_to_phys(pte) + (ipa & (kvm_granule_size(level) - 1));
+	*state = pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte));
+
+	return 0;
+}
+
+/**
+ * guest_stage2_map() - Map pages that now belong to the guest.
+ * @hyp_vcpu: the vCPU whose table pages are used.
+ * @ipa: page-aligned start of the range, checked to be free.
+ * @nr_pages: pages in the range.
+ * @phys: the first page; they are contiguous.
+ *
+ * Cleans the pages to the point of coherency before they appear in the table,
+ * as the guest may run with its caches off.
+ *
+ * Return: 0. Cannot fail when guest_stage2_tables_needed() pages are at hand.
+ */
+int guest_stage2_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, u64 nr_pages,
+		     phys_addr_t phys)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+
+	hyp_assert_lock_held(&vm->lock);
+	return kvm_pgtable_stage2_map(&vm->pgt, ipa, nr_pages * PAGE_SIZE, phys,
+				      pkvm_mkstate(KVM_PGTABLE_PROT_RWX,
+						   PKVM_PAGE_OWNED),
+				      &hyp_vcpu->stage2_mc, 0);
+}
+
+/**
+ * guest_stage2_set_state() - Change the sharing state of a mapped page.
+ * @vm: the VM.
+ * @ipa: page-aligned address, with a page mapped.
+ * @state: the new state.
+ *
+ * Only software bits change, which needs neither TLB nor cache maintenance
+ * (Arm ARM, "bits reserved for software use").
+ *
+ * Return: 0. Cannot fail on a page that guest_stage2_get_page() found.
+ */
+int guest_stage2_set_state(struct pkvm_hyp_vm *vm, u64 ipa,
+			   enum pkvm_page_state state)
+{
+	enum pkvm_page_state old;
+	phys_addr_t phys;
+	int ret;
+
+	ret = guest_stage2_get_page(vm, ipa, &phys, &old);
+	if (ret)
+		return ret;
+
+	return kvm_pgtable_stage2_map(&vm->pgt, ipa, PAGE_SIZE, phys,
+				      pkvm_mkstate(KVM_PGTABLE_PROT_RWX, state),
+				      NULL, 0);
+}
+
+/**
+ * guest_stage2_unmap() - Take pages out of a guest's table.
+ * @vm: the VM.
+ * @ipa: page-aligned start of the range.
+ * @nr_pages: pages in the range.
+ *
+ * Invalidates the VM's TLB entries of the range on all CPUs before it returns,
+ * so that the guest cannot write to a page after it is scrubbed.
+ *
+ * Return: 0, or -ERANGE beyond the VM's IPA size.
+ */
+int guest_stage2_unmap(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
+{
+	hyp_assert_lock_held(&vm->lock);
+	return kvm_pgtable_stage2_unmap(&vm->pgt, ipa, nr_pages * PAGE_SIZE);
+}
+
+/**
+ * guest_stage2_poison() - Replace a mapped page by a mark that it was lost.
+ * @vm: the VM.
+ * @ipa: page-aligned address, with a page mapped.
+ *
+ * The entry exists at the last level, so that no table page is needed.
+ * Invalidates the TLB entries of the page on all CPUs before it returns.
+ *
+ * Return: 0. Cannot fail on a page that guest_stage2_get_page() found.
+ */
+int guest_stage2_poison(struct pkvm_hyp_vm *vm, u64 ipa)
+{
+	hyp_assert_lock_held(&vm->lock);
+	return kvm_pgtable_stage2_set_owner(&vm->pgt, ipa, PAGE_SIZE, NULL,
+					    PKVM_GUEST_POISONED);
+}
+
+/**
+ * guest_scrub_page() - Clear a page that is on its way back to the host.
+ * @phys: the page; no table but EL2's maps it for a guest any more.
+ *
+ * Clean to the point of coherency: the host may have a non-cacheable alias.
+ */
+void guest_scrub_page(phys_addr_t phys)
+{
+	void *va = hyp_fixmap_map(phys);
+
+	memset(va, 0, PAGE_SIZE);
+	kvm_flush_dcache_to_poc(va, PAGE_SIZE);
+	hyp_fixmap_unmap();
+}
+
+/**
+ * pkvm_guest_mmio_map() - The guest says that a page is a device's.
+ * @hyp_vcpu: the calling vCPU, loaded on this CPU.
+ * @ipa: address, as the guest gave it.
+ *
+ * Takes the VM's lock. Asking twice for one page is no error.
+ *
+ * Return: 0; -EINVAL for an unaligned address or one beyond the VM's IPA size;
+ * -EEXIST where the guest has memory; -ENOMEM when the host must top up the
+ * table pages first.
+ */
+int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	int ret, need;
+
+	if (!PAGE_ALIGNED(ipa) || ipa >= BIT_ULL(vm->pgt.ia_bits))
+		return -EINVAL;
+
+	guest_lock_component(vm);
+
+	ret = guest_stage2_check_free(vm, ipa, 1);
+	if (ret == -EPERM) {
+		ret = 0;
+		goto unlock;
+	}
+	if (ret) {
+		ret = -EEXIST;
+		goto unlock;
+	}
+
+	need = guest_stage2_tables_needed(vm, ipa, 1);
+	if (need > (int)hyp_vcpu->stage2_mc.nr_pages)
+		ret = -ENOMEM;
+	else
+		ret = kvm_pgtable_stage2_set_owner(&vm->pgt, ipa, PAGE_SIZE,
+						   &hyp_vcpu->stage2_mc,
+						   PKVM_GUEST_MMIO);
+unlock:
+	guest_unlock_component(vm);
+
+	return ret;
+}
+
+/**
+ * pkvm_guest_mmio_unmap() - The guest takes back that a page is a device's.
+ * @hyp_vcpu: the calling vCPU, loaded on this CPU.
+ * @ipa: address, as the guest gave it.
+ *
+ * Takes the VM's lock.
+ *
+ * Return: 0; -EINVAL for an unaligned address or one beyond the VM's IPA size;
+ * -ENOENT when it was not a device's.
+ */
+int pkvm_guest_mmio_unmap(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	int ret;
+
+	if (!PAGE_ALIGNED(ipa) || ipa >= BIT_ULL(vm->pgt.ia_bits))
+		return -EINVAL;
+
+	guest_lock_component(vm);
+	if (guest_stage2_check_free(vm, ipa, 1) == -EPERM)
+		ret = kvm_pgtable_stage2_set_owner(&vm->pgt, ipa, PAGE_SIZE,
+						   NULL, PKVM_GUEST_NONE);
+	else
+		ret = -ENOENT;
+	guest_unlock_component(vm);
+
+	return ret;
+}
+
+/**
+ * pkvm_guest_mmio_allowed() - May an abort at this address be shown as MMIO?
+ * @hyp_vcpu: the vCPU that took the abort.
+ * @ipa: the address, any alignment.
+ *
+ * Takes the VM's lock.
+ *
+ * Return: true when the guest never enrolled in the MMIO guard, or when it has
+ * called this page a device's.
+ */
+bool pkvm_guest_mmio_allowed(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	bool allowed;
+
+	if (!READ_ONCE(vm->mmio_guard))
+		return true;
+
+	guest_lock_component(vm);
+	allowed = guest_stage2_check_free(vm, ALIGN_DOWN(ipa, PAGE_SIZE), 1) == -EPERM;
+	guest_unlock_component(vm);
+
+	return allowed;
+}

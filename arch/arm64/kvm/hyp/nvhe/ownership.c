@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who owns each physical page: the transitions between the host and guests.
+ *
+ * The host's stage-2 table is the record. A page that belongs to a guest has
+ * an invalid entry there that names the VM and the gfn; a page that a guest
+ * shares has a valid one in state SHARED_BORROWED. The guest's table holds the
+ * other half: OWNED or SHARED_OWNED. Transitions between the host, EL2 and the
+ * secure world are mem_protect.c's.
+ *
+ * Each transition checks everything first, under both locks, and then commits
+ * steps that cannot fail; where one still could, the change is rolled back and
+ * the caller gets an error. See ownership.h for the order of the locks.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/overflow.h>
+
+#include <asm/kvm_emulate.h>
+#include <asm/kvm_hyp.h>
+#include <asm/kvm_mmu.h>
+#include <asm/kvm_pgtable.h>
+
+#include <nvhe/guest_stage2.h>
+#include <nvhe/mem_protect.h>
+#include <nvhe/memory.h>
+#include <nvhe/mm.h>
+#include <nvhe/ownership.h>
+
+/*
+ * An invalid entry of the host's table for a guest's page. The owner field is
+ * PKVM_ID_GUEST; bit 10 stays clear, as KVM_INVALID_PTE_LOCKED is there.
+ */
+#define HOST_ENTRY_GFN		GENMASK_ULL(51, 12)
+#define HOST_ENTRY_VM		GENMASK_ULL(59, 52)
+
+static kvm_pte_t host_guest_entry(struct pkvm_hyp_vm *vm, u64 gfn)
+{
+	BUILD_BUG_ON(KVM_MAX_PVMS - 1 > FIELD_MAX(HOST_ENTRY_VM));
+
+	return FIELD_PREP(KVM_INVALID_PTE_OWNER_MASK, PKVM_ID_GUEST) |
+	       FIELD_PREP(HOST_ENTRY_VM, pkvm_hyp_vm_idx(vm)) |
+	       FIELD_PREP(HOST_ENTRY_GFN, gfn);
+}
+
+static bool host_entry_is_guest(kvm_pte_t pte)
+{
+	return !kvm_pte_valid(pte) &&
+	       FIELD_GET(KVM_INVALID_PTE_OWNER_MASK, pte) == PKVM_ID_GUEST;
+}
+
+static void lock_host_and_guest(struct pkvm_hyp_vm *vm)
+{
+	hyp_spin_lock(&host_mmu.lock);
+	guest_lock_component(vm);
+}
+
+static void unlock_host_and_guest(struct pkvm_hyp_vm *vm)
+{
+	guest_unlock_component(vm);
+	hyp_spin_unlock(&host_mmu.lock);
+}
+
+static int check_host_owned_visitor(const struct kvm_pgtable_visit_ctx *ctx,
+				    enum kvm_pgtable_walk_flags visit)
+{
+	if (!kvm_pte_valid(ctx->old))
+		return ctx->old ? -EPERM : 0;
+
+	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(ctx->old)) ==
+	       PKVM_PAGE_OWNED ? 0 : -EPERM;
+}
+
+/* Is every page of the range memory that the host owns and shares with nobody? */
+static int check_host_owned(phys_addr_t phys, u64 nr_pages)
+{
+	struct kvm_pgtable_walker walker = {
+		.cb	= check_host_owned_visitor,
+		.flags	= KVM_PGTABLE_WALK_LEAF,
+	};
+	u64 i;
+
+	for (i = 0; i < nr_pages; i++) {
+		if (!addr_is_allowed_memory(phys + i * PAGE_SIZE))
+			return -EPERM;
+	}
+
+	return kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE, &walker);
+}
+
+struct annotate_data {
+	struct pkvm_hyp_vm	*vm;
+	u64			gfn;
+};
+
+static int annotate_visitor(const struct kvm_pgtable_visit_ctx *ctx,
+			    enum kvm_pgtable_walk_flags visit)
+{
+	struct annotate_data *d = ctx->arg;
+	u64 offset = ctx->addr - ctx->start;
+
+	/* Invalid to invalid: nothing for the TLBs to know. */
+	WRITE_ONCE(*ctx->ptep,
+		   host_guest_entry(d->vm, d->gfn + (offset >> PAGE_SHIFT)));
+
+	return 0;
+}
+
+static int undo_visitor(const struct kvm_pgtable_visit_ctx *ctx,
+			enum kvm_pgtable_walk_flags visit)
+{
+	if (host_entry_is_guest(ctx->old)) {
+		WRITE_ONCE(*ctx->ptep, 0);
+		ctx->mm_ops->put_page(ctx->ptep);
+	}
+
+	return 0;
+}
+
+/* The range was the host's alone: whatever the entries say now, it is again. */
+static void host_undo_guest(phys_addr_t phys, u64 nr_pages)
+{
+	struct kvm_pgtable_walker walker = {
+		.cb	= undo_visitor,
+		.flags	= KVM_PGTABLE_WALK_LEAF,
+	};
+
+	kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE, &walker);
+}
+
+/*
+ * Unmap a range from the host and write down whose it is. On return the host's
+ * TLB entries for it are gone from all CPUs. Fails with -ENOMEM, and changes
+ * nothing, when the host's table cannot be split any further.
+ */
+static int host_set_guest(struct pkvm_hyp_vm *vm, phys_addr_t phys, u64 gfn,
+			  u64 nr_pages)
+{
+	struct annotate_data data = { .vm = vm, .gfn = gfn };
+	struct kvm_pgtable_walker walker = {
+		.cb	= annotate_visitor,
+		.flags	= KVM_PGTABLE_WALK_LEAF,
+		.arg	= &data,
+	};
+	int ret;
+
+	ret = host_stage2_set_owner_locked(phys, nr_pages * PAGE_SIZE,
+					   PKVM_ID_GUEST);
+	if (!ret)
+		ret = kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE,
+				       &walker);
+	if (ret)
+		host_undo_guest(phys, nr_pages);
+
+	return ret;
+}
+
+static int host_get_entry(phys_addr_t phys, kvm_pte_t *pte)
+{
+	s8 level;
+
+	return kvm_pgtable_get_leaf(&host_mmu.pgt, phys, pte, &level);
+}
+
+/* Is this page, in the host's book, private to this VM at this gfn? */
+static bool host_entry_is(phys_addr_t phys, struct pkvm_hyp_vm *vm, u64 gfn)
+{
+	kvm_pte_t pte;
+
+	return !host_get_entry(phys, &pte) && pte == host_guest_entry(vm, gfn);
+}
+
+/* Is this page, in the host's book, borrowed from a guest? */
+static bool host_entry_is_borrowed(phys_addr_t phys)
+{
+	kvm_pte_t pte;
+
+	if (host_get_entry(phys, &pte) || !kvm_pte_valid(pte))
+		return false;
+
+	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte)) ==
+	       PKVM_PAGE_SHARED_BORROWED;
+}
+
+/**
+ * __pkvm_host_donate_guest() - The host gives pages to a protected guest.
+ * @hyp_vcpu: the faulting vCPU, loaded on this CPU.
+ * @pfn: first page frame, as the host gave it.
+ * @gfn: first guest frame, as the host gave it.
+ * @nr_pages: pages, contiguous on both sides, as the host gave it.
+ *
+ * As the pages are contiguous, none can stand in one call twice.
+ * Takes the host's and the VM's lock. All pages move or none does.
+ *
+ * Return: 0; -EINVAL for a VM that is not protected or a range that is empty,
+ * too long or wraps; -ERANGE beyond the VM's IPA size; -EPERM when the host
+ * does not own all pages alone or the guest calls the address a device's;
+ * -EEXIST when the guest has memory there; -EHWPOISON when it lost memory
+ * there to a forced reclaim; the positive number of table pages that are
+ * missing when the host must top up; -ENOMEM when the host's own table cannot
+ * be split.
+ */
+int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
+			     u64 nr_pages)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	u64 end, ipa, phys, size;
+	int ret, need;
+
+	if (!pkvm_hyp_vcpu_is_protected(hyp_vcpu))
+		return -EINVAL;
+	if (!nr_pages || nr_pages > PKVM_MAX_PAGES_PER_CALL)
+		return -EINVAL;
+
+	size = nr_pages << PAGE_SHIFT;
+	if (check_shl_overflow(pfn, PAGE_SHIFT, &phys) ||
+	    check_shl_overflow(gfn, PAGE_SHIFT, &ipa) ||
+	    check_add_overflow(phys, size, &end) ||
+	    check_add_overflow(ipa, size, &end))
+		return -EINVAL;
+	if (end > BIT_ULL(vm->pgt.ia_bits))
+		return -ERANGE;
+
+	/* Whatever the host has put out; the exact need is computed below. */
+	pkvm_refill_stage2_mc(hyp_vcpu);
+
+	lock_host_and_guest(vm);
+
+	ret = check_host_owned(phys, nr_pages);
+	if (ret)
+		goto unlock;
+
+	ret = guest_stage2_check_free(vm, ipa, nr_pages);
+	if (ret)
+		goto unlock;
+
+	need = guest_stage2_tables_needed(vm, ipa, nr_pages);
+	if (need < 0 || need > (int)hyp_vcpu->stage2_mc.nr_pages) {
+		ret = need;
+		goto unlock;
+	}
+
+	/* The host loses sight of the pages before the guest gets them. */
+	ret = host_set_guest(vm, phys, gfn, nr_pages);
+	if (ret)
+		goto unlock;
+
+	ret = guest_stage2_map(hyp_vcpu, ipa, nr_pages, phys);
+	if (ret) {
+		guest_stage2_unmap(vm, ipa, nr_pages);
+		host_undo_guest(phys, nr_pages);
+		goto unlock;
+	}
+
+	vm->nr_guest_pages += nr_pages;
+unlock:
+	unlock_host_and_guest(vm);
+
+	return ret;
+}
+
+/* A guest's argument: a whole page within its address space? */
+static bool guest_page_arg_valid(struct pkvm_hyp_vm *vm, u64 ipa)
+{
+	return PAGE_ALIGNED(ipa) && ipa < BIT_ULL(vm->pgt.ia_bits);
+}
+
+/**
+ * __pkvm_guest_share_host() - A guest lets the host into one of its pages.
+ * @hyp_vcpu: the calling vCPU, loaded on this CPU.
+ * @ipa: address, as the guest gave it.
+ *
+ * Takes the host's and the VM's lock.
+ *
+ * Return: 0; -EINVAL for an address that is unaligned or beyond the VM's IPA
+ * size; -ENOENT when nothing is mapped there yet; -EHWPOISON when the page was
+ * lost; -EPERM when it is shared already, or a device's; -ENOMEM when the
+ * host's table cannot be split.
+ */
+int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	enum kvm_pgtable_prot prot;
+	enum pkvm_page_state state;
+	phys_addr_t phys;
+	int ret;
+
+	if (!guest_page_arg_valid(vm, ipa))
+		return -EINVAL;
+
+	lock_host_and_guest(vm);
+
+	ret = guest_stage2_get_page(vm, ipa, &phys, &state);
+	if (ret)
+		goto unlock;
+	if (state != PKVM_PAGE_OWNED || !host_entry_is(phys, vm, ipa >> PAGE_SHIFT)) {
+		ret = -EPERM;
+		goto unlock;
+	}
+
+	prot = pkvm_mkstate(PKVM_HOST_MEM_PROT, PKVM_PAGE_SHARED_BORROWED);
+	ret = host_stage2_idmap_locked(phys, PAGE_SIZE, prot);
+	if (!ret)
+		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_SHARED_OWNED);
+unlock:
+	unlock_host_and_guest(vm);
+
+	return ret;
+}
+
+/**
+ * __pkvm_guest_unshare_host() - A guest shuts the host out of a shared page.
+ * @hyp_vcpu: the calling vCPU, loaded on this CPU.
+ * @ipa: address, as the guest gave it.
+ *
+ * Takes the host's and the VM's lock. On return the host's TLB entries for the
+ * page are gone from all CPUs.
+ *
+ * Return: 0; -EINVAL for an address that is unaligned or beyond the VM's IPA
+ * size; -ENOENT when nothing is mapped there; -EHWPOISON when the page was
+ * lost; -EPERM when it is not shared.
+ */
+int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	enum pkvm_page_state state;
+	phys_addr_t phys;
+	int ret;
+
+	if (!guest_page_arg_valid(vm, ipa))
+		return -EINVAL;
+
+	lock_host_and_guest(vm);
+
+	ret = guest_stage2_get_page(vm, ipa, &phys, &state);
+	if (ret)
+		goto unlock;
+	if (state != PKVM_PAGE_SHARED_OWNED || !host_entry_is_borrowed(phys)) {
+		ret = -EPERM;
+		goto unlock;
+	}
+
+	/* The entry is at the last level since it was shared: no split. */
+	ret = host_set_guest(vm, phys, ipa >> PAGE_SHIFT, 1);
+	if (!ret)
+		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_OWNED);
+unlock:
+	unlock_host_and_guest(vm);
+
+	return ret;
+}
+
+/**
+ * __pkvm_host_reclaim_page() - The host takes a page back from a dying VM.
+ * @vm: a VM whose teardown has begun: no vCPU of it runs or can be loaded.
+ * @pfn: page frame, as the host gave it.
+ * @gfn: guest frame, as the host gave it.
+ *
+ * The page is cleared before the host can reach it again, and a shared one as
+ * well. Takes the host's and the VM's lock.
+ *
+ * Return: 0, also for a page that a forced reclaim returned earlier; -EINVAL
+ * for numbers that wrap; -ERANGE beyond the VM's IPA size; -ENOENT when the VM
+ * has no memory at @gfn; -EPERM when it is not @pfn.
+ */
+int __pkvm_host_reclaim_page(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn)
+{
+	enum pkvm_page_state state;
+	phys_addr_t phys, page;
+	u64 ipa;
+	int ret;
+
+	if (check_shl_overflow(pfn, PAGE_SHIFT, &phys) ||
+	    check_shl_overflow(gfn, PAGE_SHIFT, &ipa))
+		return -EINVAL;
+
+	lock_host_and_guest(vm);
+
+	ret = guest_stage2_get_page(vm, ipa, &page, &state);
+	if (ret == -EHWPOISON) {
+		ret = 0;
+		goto unlock;
+	}
+	if (ret)
+		goto unlock;
+
+	if (page != phys ||
+	    (state == PKVM_PAGE_OWNED && !host_entry_is(phys, vm, gfn)) ||
+	    (state == PKVM_PAGE_SHARED_OWNED && !host_entry_is_borrowed(phys))) {
+		ret = -EPERM;
+		goto unlock;
+	}
+
+	ret = guest_stage2_unmap(vm, ipa, 1);
+	if (ret)
+		goto unlock;
+
+	guest_scrub_page(phys);
+	vm->nr_guest_pages--;
+
+	/* Both rewrite an entry of the last level and need no table page. */
+	if (state == PKVM_PAGE_OWNED)
+		host_undo_guest(phys, 1);
+	else
+		ret = host_stage2_idmap_locked(phys, PAGE_SIZE, PKVM_HOST_MEM_PROT);
+unlock:
+	unlock_host_and_guest(vm);
+
+	return ret;
+}
+
+/**
+ * __pkvm_host_force_reclaim() - Give back a page that the host cannot do
+ * without.
+ * @pfn: page frame that the host touched, as the host gave it.
+ *
+ * The guest loses the page: it is cleared, and its gfn stays poisoned.
+ * Takes vm_table_lock, the host's and the VM's lock.
+ *
+ * Return: 0; -EAGAIN when the host may touch the page already; -EPERM when the
+ * page is not a guest's; -EINVAL for a number that wraps.
+ */
+int __pkvm_host_force_reclaim(u64 pfn)
+{
+	enum pkvm_page_state state;
+	phys_addr_t phys, page;
+	struct pkvm_hyp_vm *vm;
+	kvm_pte_t pte;
+	int ret;
+	u64 gfn;
+
+	if (check_shl_overflow(pfn, PAGE_SHIFT, &phys))
+		return -EINVAL;
+	if (!addr_is_allowed_memory(phys))
+		return -EPERM;
+
+	pkvm_lock_vm_table();
+	hyp_spin_lock(&host_mmu.lock);
+
+	ret = host_get_entry(phys, &pte);
+	if (ret)
+		goto unlock_host;
+	if (!pte || kvm_pte_valid(pte)) {
+		ret = -EAGAIN;
+		goto unlock_host;
+	}
+	if (!host_entry_is_guest(pte)) {
+		ret = -EPERM;
+		goto unlock_host;
+	}
+
+	vm = pkvm_get_vm_by_idx(FIELD_GET(HOST_ENTRY_VM, pte));
+	gfn = FIELD_GET(HOST_ENTRY_GFN, pte);
+	if (!vm) {
+		ret = -EPERM;
+		goto unlock_host;
+	}
+
+	guest_lock_component(vm);
+	ret = guest_stage2_get_page(vm, gfn << PAGE_SHIFT, &page, &state);
+	if (!ret && (page != phys || state != PKVM_PAGE_OWNED))
+		ret = -EPERM;
+	if (!ret)
+		ret = guest_stage2_poison(vm, gfn << PAGE_SHIFT);
+	if (!ret) {
+		guest_scrub_page(phys);
+		vm->nr_guest_pages--;
+		host_undo_guest(phys, 1);
+	}
+	guest_unlock_component(vm);
+
+unlock_host:
+	hyp_spin_unlock(&host_mmu.lock);
+	pkvm_unlock_vm_table();
+
+	return ret;
+}
+
+/* PSTATE on entry to EL1 from @spsr (Arm ARM, D1.3, "Exception entry"). */
+static u64 host_exception_pstate(u64 spsr)
+{
+	u64 sctlr = read_sysreg_el1(SYS_SCTLR);
+	u64 pstate = spsr & (PSR_N_BIT | PSR_Z_BIT | PSR_C_BIT | PSR_V_BIT |
+			     PSR_PAN_BIT | PSR_DIT_BIT);
+
+	if (!(sctlr & SCTLR_EL1_SPAN))
+		pstate |= PSR_PAN_BIT;
+	if (sctlr & SCTLR_ELx_DSSBS)
+		pstate |= PSR_SSBS_BIT;
+	if (system_supports_mte())
+		pstate |= PSR_TCO_BIT;
+
+	return pstate | PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT |
+	       PSR_MODE_EL1h;
+}
+
+static u64 host_exception_vector(u64 spsr)
+{
+	u64 mode = spsr & (PSR_MODE_MASK | PSR_MODE32_BIT);
+	u64 offset;
+
+	if (mode == PSR_MODE_EL1t)
+		offset = 0x000;
+	else if (mode == PSR_MODE_EL1h)
+		offset = 0x200;
+	else if (!(mode & PSR_MODE32_BIT))
+		offset = 0x400;
+	else
+		offset = 0x600;
+
+	return read_sysreg_el1(SYS_VBAR) + offset;
+}
+
+/**
+ * host_inject_mem_abort() - Tell the host that it may not touch a page.
+ * @host_ctxt: the host's context on this CPU.
+ * @fault: the abort that the host took to EL2.
+ *
+ * The host takes the abort at EL1 as one of its own, with ESR_EL1.S1PTW set:
+ * hardware never reports that to EL1, so it marks aborts that EL2 decided on.
+ * A page-table walk of the host that ran into the page is a different thing:
+ * FAR_EL1 does not name the page then. It is reported as an external abort on
+ * the walk, without the mark.
+ */
+void host_inject_mem_abort(struct kvm_cpu_context *host_ctxt,
+			   const struct kvm_vcpu_fault_info *fault)
+{
+	u64 spsr = read_sysreg_el2(SYS_SPSR);
+	u64 esr = fault->esr_el2 & (ESR_ELx_IL | ESR_ELx_FSC | ESR_ELx_CM |
+				    ESR_ELx_WNR);
+	u64 ec = ESR_ELx_EC(fault->esr_el2);
+
+	if ((spsr & (PSR_MODE_MASK | PSR_MODE32_BIT)) != PSR_MODE_EL0t &&
+	    !(spsr & PSR_MODE32_BIT)) {
+		ec = ec == ESR_ELx_EC_IABT_LOW ? ESR_ELx_EC_IABT_CUR :
+						 ESR_ELx_EC_DABT_CUR;
+	}
+
+	if (fault->esr_el2 & ESR_ELx_S1PTW)
+		esr = (esr & ~ESR_ELx_FSC) | ESR_ELx_FSC_SEA_TTW(3);
+	else
+		esr |= ESR_ELx_S1PTW;
+
+	write_sysreg_el1(esr | (ec << ESR_ELx_EC_SHIFT), SYS_ESR);
+	write_sysreg_el1(fault->far_el2, SYS_FAR);
+	write_sysreg_el1(read_sysreg_el2(SYS_ELR), SYS_ELR);
+	write_sysreg_el1(spsr, SYS_SPSR);
+	write_sysreg_el2(host_exception_vector(spsr), SYS_ELR);
+	write_sysreg_el2(host_exception_pstate(spsr), SYS_SPSR);
+}

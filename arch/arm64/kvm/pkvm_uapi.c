@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the VMM of a protected guest may not do.
+ *
+ * EL2 enforces all of this by itself. The checks here give the VMM an error
+ * where it would otherwise see its request have no effect. Which capabilities
+ * are offered is decided in pkvm_ext_allowed().
+ *
+ * EL2 takes over a VM's vCPUs when the first of them runs. From then on the
+ * host has no register of theirs to show or to set.
+ */
+
+#include <linux/kvm_host.h>
+
+#include <asm/kvm_pkvm.h>
+
+#define PROTECTED_VCPU_FEATURES	(BIT(KVM_ARM_VCPU_POWER_OFF) |		\
+				 BIT(KVM_ARM_VCPU_PSCI_0_2) |		\
+				 BIT(KVM_ARM_VCPU_PTRAUTH_ADDRESS) |	\
+				 BIT(KVM_ARM_VCPU_PTRAUTH_GENERIC))
+
+static bool el2_has_vcpus(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->arch.pkvm.handle) || kvm_vm_has_ran_once(kvm);
+}
+
+/**
+ * pkvm_check_vcpu_init() - May KVM_ARM_VCPU_INIT do this?
+ * @vcpu: the vCPU, of any VM.
+ * @init: what is asked for.
+ *
+ * Return: 0; for a protected VM -EPERM after its first run, -EINVAL for
+ * features that protected guests do not have.
+ */
+int pkvm_check_vcpu_init(struct kvm_vcpu *vcpu, const struct kvm_vcpu_init *init)
+{
+	if (!vcpu_is_protected(vcpu))
+		return 0;
+	if (el2_has_vcpus(vcpu->kvm))
+		return -EPERM;
+
+	/* PSCI is there whether the VMM asks for it or not. */
+	return init->features[0] & ~PROTECTED_VCPU_FEATURES ? -EINVAL : 0;
+}
+
+/**
+ * pkvm_check_state_access() - May the VMM get or set a vCPU's state?
+ * @vcpu: the vCPU, of any VM.
+ *
+ * Asked vCPU by vCPU: the threads of a VMM may each set up their own while
+ * another runs already.
+ *
+ * Return: 0; for a protected VM -EPERM after the vCPU's first run.
+ */
+int pkvm_check_state_access(struct kvm_vcpu *vcpu)
+{
+	return vcpu_is_protected(vcpu) && vcpu_has_run_once(vcpu) ? -EPERM : 0;
+}
+
+/**
+ * pkvm_check_mp_state() - May KVM_SET_MP_STATE do this?
+ * @vcpu: the vCPU, of any VM.
+ * @mp_state: what is asked for.
+ *
+ * Return: 0; for a protected VM -EPERM after its first run, -EINVAL for a state
+ * that is neither running nor off.
+ */
+int pkvm_check_mp_state(struct kvm_vcpu *vcpu, const struct kvm_mp_state *mp_state)
+{
+	if (!vcpu_is_protected(vcpu))
+		return 0;
+	if (el2_has_vcpus(vcpu->kvm))
+		return -EPERM;
+
+	switch (mp_state->mp_state) {
+	case KVM_MP_STATE_RUNNABLE:
+	case KVM_MP_STATE_STOPPED:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * pkvm_check_run() - May this vCPU run for the first time?
+ * @vcpu: the vCPU, of any VM.
+ *
+ * Return: 0; for a protected VM -EINVAL without a GICv3 in the kernel.
+ */
+int pkvm_check_run(struct kvm_vcpu *vcpu)
+{
+	struct kvm *kvm = vcpu->kvm;
+
+	if (!kvm_vm_is_protected(kvm))
+		return 0;
+
+	return irqchip_in_kernel(kvm) &&
+	       kvm->arch.vgic.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V3 ? 0 : -EINVAL;
+}
