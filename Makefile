@@ -34,7 +34,7 @@ STEP		:= tools/tree/step
 # The kernel's make takes no flags from this one: it has its own jobs.
 KMAKE		:= env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make ARCH=$(ARCH) \
 		   CROSS_COMPILE=$(CROSS_COMPILE) LOCALVERSION= -j$(JOBS) \
-		   CC="$(shell command -v ccache) $(CROSS_COMPILE)gcc" \
+		   CC="$(if $(shell command -v ccache),ccache )$(CROSS_COMPILE)gcc" \
 		   $(if $(V),V=$(V))
 HINT		= make deps installs what a build needs; to build by hand: \
 		  make -C build/$(1) O=$(2) ARCH=arm64 CROSS_COMPILE=$(CROSS_COMPILE)
@@ -61,7 +61,7 @@ run: deps image guest pvm initramfs	## boot the host, start a protected guest, t
 shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with the tools and guests at hand
 	@tools/qemu/run --shell
 
-check: deps image guest pvm selftests initramfs	## all tests, in KTAP; the last line is "N passed, N failed"
+check: deps image guest debian-guest pvm selftests initramfs	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
 
 style:			## the style checks alone
