@@ -10,6 +10,7 @@
  * It does not map anything into a guest, and never looks at a guest's page.
  */
 
+#include <linux/guest_page.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/panic.h>
@@ -24,6 +25,15 @@
 #include <asm/pkvm_abort.h>
 #include <asm/stage2_pgtable.h>
 #include <asm/traps.h>
+
+static bool host_may_access(struct page *page)
+{
+	return kvm_call_hyp_nvhe(__pkvm_host_can_access, page_to_pfn(page)) == 1;
+}
+
+static const struct guest_page_ops guest_page_ops = {
+	.host_may_access = host_may_access,
+};
 
 /**
  * pkvm_init_host_vm() - Decide what kind of VM this is.
@@ -44,6 +54,7 @@ int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
 
 	pr_warn_once("kvm: protected guests are not protected from devices that access memory by themselves\n");
 	add_taint(TAINT_USER, LOCKDEP_STILL_OK);
+	guest_pages_register(&guest_page_ops);
 	kvm->arch.pkvm.enabled = true;
 
 	return 0;
@@ -149,7 +160,7 @@ static int pin_guest_page(unsigned long hva, struct page **page)
 		return ret;
 
 	ret = pin_user_pages_unlocked(hva, 1, page, FOLL_WRITE | FOLL_LONGTERM |
-						    FOLL_HWPOISON);
+				      FOLL_HWPOISON | FOLL_GUEST);
 	if (ret != 1)
 		return ret < 0 ? ret : -EFAULT;
 
@@ -179,6 +190,28 @@ static int donate_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
 }
 
 /*
+ * The book has a page at @gfn. Either another vCPU is at it, or done, and the
+ * guest may try again; or the host took the page back by force (I5), which only
+ * EL2 can tell: it refuses any page there for good.
+ */
+static int retry_guest_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
+{
+	int ret = kvm_call_hyp_nvhe(__pkvm_host_donate_guest, page_to_pfn(page),
+				    gfn, 1);
+
+	if (ret == -EHWPOISON)
+		return -EFAULT;
+
+	/* EL2 took a page that no book has: leak it rather than free it. */
+	if (WARN_ON_ONCE(!ret)) {
+		get_page(page);
+		return -EFAULT;
+	}
+
+	return 0;
+}
+
+/*
  * Serve a fault at @gfn with the page at @hva. Called with kvm->srcu held and
  * the vCPU loaded; may sleep. Returns 0 when the guest can go on or try again.
  */
@@ -187,7 +220,6 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 	struct xarray *pages = &vcpu->kvm->arch.pkvm.guest_pages;
 	struct mm_struct *mm = current->mm;
 	struct page *page;
-	bool raced;
 	int ret;
 
 	ret = pkvm_topup_stage2_mc(vcpu);
@@ -204,29 +236,28 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 		goto uncharge;
 
 	ret = xa_insert(pages, gfn, page, GFP_KERNEL_ACCOUNT);
-	raced = ret == -EBUSY;
-	if (ret && !raced)
+	if (ret == -EBUSY) {
+		ret = retry_guest_page(vcpu, page, gfn);
+		goto unpin;
+	}
+	if (ret)
 		goto unpin;
 
-	ret = donate_page(vcpu, page, gfn);
-	if (!raced) {
-		if (!ret)
-			return 0;
-		xa_erase(pages, gfn);
-	} else if (!ret) {
-		/* EL2 took a page that is not in the books: never free it. */
-		WARN_ONCE(1, "kvm: gfn %#llx donated twice\n", gfn);
-		return -EFAULT;
-	} else if (ret != -EHWPOISON) {
-		/* Another vCPU is at it, or done. */
-		ret = 0;
+	/* A page has one owner, at one gfn (I1): EL2 would refuse as well. */
+	if (!guest_page_mark(page)) {
+		ret = -EFAULT;
+		goto erase;
 	}
 
-	/* Taken back by force earlier (I5), or not the host's to give (I1). */
-	if (ret == -EHWPOISON || ret == -EPERM)
+	ret = donate_page(vcpu, page, gfn);
+	if (!ret)
+		return 0;
+
+	guest_page_unmark(page);
+	if (ret == -EPERM)
 		ret = -EFAULT;
-	else if (ret == -EEXIST)
-		ret = 0;
+erase:
+	xa_erase(pages, gfn);
 unpin:
 	unpin_user_page(page);
 uncharge:
@@ -334,6 +365,7 @@ void pkvm_guest_reclaim_all(struct kvm *kvm)
 
 		for (i = 0; i < ret; i++, gfn++) {
 			page = xa_erase(pages, gfn);
+			guest_page_unmark(page);
 			unpin_user_pages_dirty_lock(&page, 1, true);
 		}
 		uncharge += ret;
@@ -405,4 +437,5 @@ bool do_pkvm_abort(unsigned long far, unsigned long esr, struct pt_regs *regs)
 
 	return true;
 }
+
 NOKPROBE_SYMBOL(do_pkvm_abort);

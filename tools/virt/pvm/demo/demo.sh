@@ -68,7 +68,8 @@ trap 'exit 2' INT TERM HUP
 now()
 {
 	read -r up _ </proc/uptime
-	echo "${up%.*}${up#*.}"
+	# The 1 keeps 08 and 09 from being read as octal.
+	echo "$((${up%.*} * 100 + 1${up#*.} - 100))"
 }
 
 begin=$(now)

@@ -9,7 +9,7 @@
  *
  * It reads only. One line per way says how many pages were tried, read and
  * refused. Exit status: 0 if the secret was found nowhere, 1 if it was found,
- * 2 if no way could be tried.
+ * 2 if not every way could be tried, as the VMM was not there or went away.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,11 +32,13 @@
 #define PAGE	4096UL
 #define MEMFD	"memfd:pvm_guest"
 
-/* How an attempt on a page ended, beside success. */
-enum refusal { R_EFAULT, R_EIO, R_SIGSEGV, R_SIGBUS, R_OTHER, NR_REFUSALS };
+/* How often a page was refused, and with which errno (negative) or signal. */
+#define MAX_REASONS 8
 
-static const char * const refusal_name[NR_REFUSALS] = {
-	"EFAULT", "EIO", "SIGSEGV", "SIGBUS", "other",
+struct refusals {
+	int err[MAX_REASONS];
+	unsigned long count[MAX_REASONS];
+	int nr;
 };
 
 struct target {
@@ -105,20 +107,30 @@ static int by_vmsplice(struct target *t, unsigned long off, u8 *buf)
 	return result(read(t->pipe[0], buf, PAGE));
 }
 
-static enum refusal classify(int err)
+static void refuse(struct refusals *r, int err)
 {
-	switch (err) {
-	case -EFAULT:
-		return R_EFAULT;
-	case -EIO:
-		return R_EIO;
-	case SIGSEGV:
-		return R_SIGSEGV;
-	case SIGBUS:
-		return R_SIGBUS;
-	default:
-		return R_OTHER;
+	int i;
+
+	for (i = 0; i < r->nr && r->err[i] != err; i++)
+		;
+	if (i == MAX_REASONS)
+		i--;
+	else if (i == r->nr)
+		r->err[r->nr++] = err;
+	r->count[i]++;
+}
+
+static void print_refusals(const struct refusals *r)
+{
+	const char *name;
+	int i;
+
+	for (i = 0; i < r->nr; i++) {
+		name = r->err[i] < 0 ? strerrorname_np(-r->err[i]) : sigabbrev_np(r->err[i]);
+		printf("%s%s%s %lu", i ? ", " : " (", r->err[i] < 0 ? "" : "SIG",
+		       name ? name : "?", r->count[i]);
 	}
+	printf("%s; ", r->nr ? ")" : "");
 }
 
 static long now_ms(void)
@@ -132,33 +144,27 @@ static long now_ms(void)
 /* Returns whether the marker was found. */
 static bool attempt(const char *name, struct target *t, read_page fn)
 {
-	unsigned long tried = 0, ok = 0, hits = 0, refused[NR_REFUSALS] = { 0 };
+	unsigned long tried = 0, ok = 0, hits = 0;
+	struct refusals refused = { .nr = 0 };
 	static u8 buf[PAGE];
 	long start = now_ms();
 	unsigned long off;
-	char why[128] = "";
-	int i, err;
+	int err;
 
 	for (off = 0; off < t->len; off += PAGE) {
 		tried++;
 		err = fn(t, off, buf);
 		if (err) {
-			refused[classify(err)]++;
+			refuse(&refused, err);
 			continue;
 		}
 		ok++;
 		if (memmem(buf, PAGE, marker, MARKER_LEN))
 			hits++;
 	}
-	for (i = 0; i < NR_REFUSALS; i++) {
-		size_t used = strlen(why);
-
-		if (refused[i])
-			snprintf(why + used, sizeof(why) - used, "%s%s %lu", used ? ", " : " (",
-				 refusal_name[i], refused[i]);
-	}
-	printf("host-probe: %s: %lu pages tried, %lu read, %lu refused%s%s; ", name, tried, ok,
-	       tried - ok, why, *why ? ")" : "");
+	printf("host-probe: %s: %lu pages tried, %lu read, %lu refused", name, tried, ok,
+	       tried - ok);
+	print_refusals(&refused);
 	if (hits)
 		printf("secret FOUND in %lu pages", hits);
 	else
@@ -226,7 +232,7 @@ static int open_memfd(pid_t pid)
 int main(int argc, char **argv)
 {
 	struct sigaction sa = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
-	struct target t = { .memfd = -1 };
+	struct target t = { .memfd = -1 }, again = { .memfd = -1 };
 	bool found = false, tried = false;
 	char path[64];
 	int i;
@@ -275,8 +281,11 @@ int main(int argc, char **argv)
 				found |= attempt("vmsplice of that mapping", &t, by_vmsplice);
 		}
 	}
-	if (!tried)
+	again.pid = t.pid;
+	if (!found && (!tried || !find_memory(&again))) {
+		printf("host-probe: the VMM is gone: the search is not complete\n");
 		return 2;
+	}
 	printf("host-probe: the secret was %s\n", found ? "FOUND" : "found nowhere");
 	return found;
 }

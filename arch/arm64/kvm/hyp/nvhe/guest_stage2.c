@@ -550,22 +550,20 @@ int pkvm_guest_mmio_unmap(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
  * @hyp_vcpu: the vCPU that took the abort.
  * @ipa: the address, any alignment.
  *
- * Takes the VM's lock.
+ * Takes the VM's lock. Where the guest has memory, be it mapped by another vCPU
+ * since the abort, nothing of an access is for the host.
  *
- * Return: true when the guest never enrolled in the MMIO guard, or when it has
- * called this page a device's.
+ * Return: true when the guest has called this page a device's, or when nothing
+ * is there and it never enrolled in the MMIO guard.
  */
 bool pkvm_guest_mmio_allowed(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
-	bool allowed;
-
-	if (!READ_ONCE(vm->mmio_guard))
-		return true;
+	int ret;
 
 	guest_lock_component(vm);
-	allowed = guest_stage2_check_free(vm, ALIGN_DOWN(ipa, PAGE_SIZE), 1) == -EPERM;
+	ret = guest_stage2_check_free(vm, ALIGN_DOWN(ipa, PAGE_SIZE), 1);
 	guest_unlock_component(vm);
 
-	return allowed;
+	return ret == -EPERM || (!ret && !READ_ONCE(vm->mmio_guard));
 }

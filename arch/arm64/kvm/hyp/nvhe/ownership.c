@@ -410,6 +410,34 @@ unlock:
 }
 
 /**
+ * __pkvm_host_can_access() - May the host touch this page now?
+ * @pfn: page frame, as the host gave it.
+ *
+ * Takes the host's lock. The answer may be stale as soon as it is given.
+ *
+ * Return: 1 when the host owns the page or has it on loan, 0 otherwise;
+ * -EINVAL for a number that wraps or is not memory.
+ */
+int __pkvm_host_can_access(u64 pfn)
+{
+	phys_addr_t phys;
+	kvm_pte_t pte;
+	int ret;
+
+	if (check_shl_overflow(pfn, PAGE_SHIFT, &phys) ||
+	    !addr_is_allowed_memory(phys))
+		return -EINVAL;
+
+	hyp_spin_lock(&host_mmu.lock);
+	ret = host_get_entry(phys, &pte);
+	if (!ret)
+		ret = !pte || kvm_pte_valid(pte);
+	hyp_spin_unlock(&host_mmu.lock);
+
+	return ret;
+}
+
+/**
  * __pkvm_host_force_reclaim() - Give back a page that the host cannot do
  * without.
  * @pfn: page frame that the host touched, as the host gave it.

@@ -16,10 +16,10 @@
 
 #define TIMEOUT		120
 
-#define FEATURE_MEMINFO		(1 << 2)
-#define FEATURE_SHARE		(1 << 3)
-#define FEATURE_UNSHARE		(1 << 4)
-#define FEATURE_GUARD		(1 << 7)
+#define FEATURE_MEMINFO		BIT(2)
+#define FEATURE_SHARE		BIT(3)
+#define FEATURE_UNSHARE		BIT(4)
+#define FEATURE_GUARD		BIT(7)
 
 #define SMCCC_VERSION		0x80000000UL
 #define SMCCC_ARCH_FEATURES	0x80000001UL
@@ -270,7 +270,7 @@ static bool exits_as_store(struct pkvm_vcpu *vcpu, uint64_t ipa, uint64_t val)
 	return pkvm_resume(vcpu) == PKVM_RETURNED && vcpu->ret == 0;
 }
 
-/* Without the guard an access where no memory is is MMIO, as for any guest. */
+/* Without the guard an access to no memory is MMIO, as for any guest. */
 TEST_F_TIMEOUT(hvc, guard_is_off_until_asked_for, TIMEOUT)
 {
 	EXPECT_TRUE(exits_as_store(self->vcpu, PKVM_DEV_IPA, 0x11));

@@ -23,7 +23,7 @@
 
 #define TIMEOUT		180
 #define TIMEOUT_KILLS	3600
-#define SLACK_KB	8192
+#define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
 
 static int vm_cap(struct pkvm_vm *vm, long cap)
 {
@@ -35,7 +35,17 @@ static int vm_cap(struct pkvm_vm *vm, long cap)
 
 static bool all_zero(struct pkvm_vm *vm)
 {
-	return !pkvm_count_nonzero(vm->mem, vm->mem_size);
+	size_t off, bad;
+
+	for (off = 0; off < vm->mem_size; off += getpagesize()) {
+		bad = pkvm_count_nonzero(vm->mem + off, getpagesize());
+		if (bad) {
+			printf("# %zu words at offset %#zx came back, the first is %#lx\n",
+			       bad, off, *(uint64_t *)(vm->mem + off));
+			return false;
+		}
+	}
+	return true;
 }
 
 /* ------------------------------------------------------- what can be created */

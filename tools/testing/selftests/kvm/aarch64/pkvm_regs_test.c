@@ -21,172 +21,9 @@
 
 /* ------------------------------------------------------------- guest code */
 
-#define NR_X		31
-#define NR_Q		32
 #define REG(n)		BIT(n)
 
-struct canaries {
-	uint64_t x[NR_X + 1];
-	uint64_t q[2 * NR_Q];
-};
-
-/* Filled in by the guest only; the host's copy stays empty. */
-static struct canaries guest_canaries;
-
-static uint64_t guest_make_canaries(uint64_t seed)
-{
-	int i;
-
-	for (i = 0; i < NR_X; i++)
-		WRITE_ONCE(guest_canaries.x[i], pkvm_pattern(seed, i));
-	for (i = 0; i < 2 * NR_Q; i++)
-		WRITE_ONCE(guest_canaries.q[i], pkvm_pattern(seed, 32 + i));
-	return 0;
-}
-
-/*
- * Called with what the registers were after the instruction. may_change has the
- * bits of the registers that the instruction writes. x0 is the address that the
- * caller gave. The result has a bit for each other register that has changed.
- */
-uint64_t guest_check_canaries(struct canaries *seen, uint64_t may_change,
-			      uint64_t x0);
-uint64_t guest_check_canaries(struct canaries *seen, uint64_t may_change,
-			      uint64_t x0)
-{
-	uint64_t bad = 0;
-	int i;
-
-	for (i = 1; i < NR_X; i++)
-		if (seen->x[i] != guest_canaries.x[i])
-			bad |= REG(i);
-	if (seen->x[0] != x0)
-		bad |= REG(0);
-	bad &= ~may_change;
-	for (i = 0; i < 2 * NR_Q; i++)
-		if (seen->q[i] != guest_canaries.q[i])
-			bad |= BIT(32 + i / 2);
-	guest_out(7, seen->x[7]);
-	return bad;
-}
-
-/*
- * One function per instruction: x0 is its address, x7 its data, every other
- * register has its canary. x1 is the mask for the check.
- */
-#define CANARY_FN(name, insn)						\
-	uint64_t guest_canary_##name(uint64_t addr, uint64_t may_change);	\
-	asm(".pushsection .text\n"					\
-	    ".globl guest_canary_" #name "\n"				\
-	    ".type guest_canary_" #name ", %function\n"			\
-	    "guest_canary_" #name ":\n"					\
-	    "	stp	x29, x30, [sp, #-176]!\n"			\
-	    "	stp	x19, x20, [sp, #16]\n"				\
-	    "	stp	x21, x22, [sp, #32]\n"				\
-	    "	stp	x23, x24, [sp, #48]\n"				\
-	    "	stp	x25, x26, [sp, #64]\n"				\
-	    "	stp	x27, x28, [sp, #80]\n"				\
-	    "	stp	d8, d9, [sp, #96]\n"				\
-	    "	stp	d10, d11, [sp, #112]\n"				\
-	    "	stp	d12, d13, [sp, #128]\n"				\
-	    "	stp	d14, d15, [sp, #144]\n"				\
-	    "	stp	x0, x1, [sp, #160]\n"				\
-	    "	sub	sp, sp, #768\n"					\
-	    "	adrp	x30, guest_canaries\n"				\
-	    "	add	x30, x30, :lo12:guest_canaries\n"		\
-	    "	add	x29, x30, #256\n"				\
-	    "	.irp	n, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30\n" \
-	    "	ldr	q\\n, [x29, #(16 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    "	.irp	n, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31\n" \
-	    "	ldr	q\\n, [x29, #(16 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    "	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n" \
-	    "	ldr	x\\n, [x30, #(8 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    "	.irp	n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30\n" \
-	    "	ldr	x\\n, [x30, #(8 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    insn "\n"							\
-	    "	str	x0, [sp]\n"					\
-	    "	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n" \
-	    "	str	x\\n, [sp, #(8 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    "	.irp	n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30\n" \
-	    "	str	x\\n, [sp, #(8 * \\n)]\n"			\
-	    "	.endr\n"						\
-	    "	.irp	n, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30\n" \
-	    "	str	q\\n, [sp, #(256 + 16 * \\n)]\n"		\
-	    "	.endr\n"						\
-	    "	.irp	n, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31\n" \
-	    "	str	q\\n, [sp, #(256 + 16 * \\n)]\n"		\
-	    "	.endr\n"						\
-	    "	mov	x0, sp\n"					\
-	    "	ldr	x1, [sp, #(768 + 168)]\n"			\
-	    "	ldr	x2, [sp, #(768 + 160)]\n"			\
-	    "	bl	guest_check_canaries\n"				\
-	    "	add	sp, sp, #768\n"					\
-	    "	ldp	d14, d15, [sp, #144]\n"				\
-	    "	ldp	d12, d13, [sp, #128]\n"				\
-	    "	ldp	d10, d11, [sp, #112]\n"				\
-	    "	ldp	d8, d9, [sp, #96]\n"				\
-	    "	ldp	x27, x28, [sp, #80]\n"				\
-	    "	ldp	x25, x26, [sp, #64]\n"				\
-	    "	ldp	x23, x24, [sp, #48]\n"				\
-	    "	ldp	x21, x22, [sp, #32]\n"				\
-	    "	ldp	x19, x20, [sp, #16]\n"				\
-	    "	ldp	x29, x30, [sp], #176\n"				\
-	    "	ret\n"							\
-	    ".popsection")
-
-_Static_assert(sizeof(struct canaries) == 768, "the frame of CANARY_FN");
-
-CANARY_FN(strb, "strb w7, [x0]");
-CANARY_FN(strh, "strh w7, [x0]");
-CANARY_FN(strw, "str w7, [x0]");
-CANARY_FN(strx, "str x7, [x0]");
-CANARY_FN(strzr, "str xzr, [x0]");
-CANARY_FN(ldrb, "ldrb w7, [x0]");
-CANARY_FN(ldrh, "ldrh w7, [x0]");
-CANARY_FN(ldrw, "ldr w7, [x0]");
-CANARY_FN(ldrx, "ldr x7, [x0]");
-CANARY_FN(ldrsb_w, "ldrsb w7, [x0]");
-CANARY_FN(ldrsb_x, "ldrsb x7, [x0]");
-CANARY_FN(ldrsh_w, "ldrsh w7, [x0]");
-CANARY_FN(ldrsh_x, "ldrsh x7, [x0]");
-CANARY_FN(ldrsw_x, "ldrsw x7, [x0]");
-CANARY_FN(ldr_zr, "ldr xzr, [x0]");
-CANARY_FN(hvc, "hvc #0");
-CANARY_FN(smc, "smc #0");
-CANARY_FN(wfi, "wfi");
-CANARY_FN(nop, "nop");
-CANARY_FN(revidr, "mrs x7, revidr_el1");
-CANARY_FN(ccsidr, "mrs x7, ccsidr_el1");
-CANARY_FN(id_reg, "mrs x7, id_aa64pfr0_el1");
-CANARY_FN(mdscr, "msr mdscr_el1, x7");
-CANARY_FN(sgi, "msr S3_0_C12_C11_5, xzr");		/* ICC_SGI1R_EL1 */
-
-/* Instructions whose exceptions are looked at one by one. */
-#define FAULT_FN(name, insn)						\
-	uint64_t guest_fault_##name(uint64_t addr);			\
-	asm(".pushsection .text\n"					\
-	    ".globl guest_fault_" #name "\n"				\
-	    ".type guest_fault_" #name ", %function\n"			\
-	    "guest_fault_" #name ":\n"					\
-	    insn "\n"							\
-	    "	ret\n"							\
-	    ".popsection")
-
-FAULT_FN(impdef_mrs, "mrs x0, S3_0_C15_C0_0");
-FAULT_FN(impdef_msr, "msr S3_0_C15_C0_0, xzr");
-FAULT_FN(udf, ".inst 0");
-FAULT_FN(brk, "brk #0x123");
-FAULT_FN(post_index, "ldr x1, [x0], #8");
-FAULT_FN(post_index_str, "str x1, [x0], #8");
-FAULT_FN(pair, "ldp x1, x2, [x0]");
-FAULT_FN(vector, "ldr q0, [x0]");
-
-/* Runs one of the above; returns the number of exceptions. */
+/* Runs a function that faults; returns the number of exceptions. */
 static uint64_t guest_catch_in(uint64_t fn, uint64_t arg)
 {
 	struct pkvm_guest_cpu *cpu = guest_cpu();
@@ -197,90 +34,37 @@ static uint64_t guest_catch_in(uint64_t fn, uint64_t arg)
 	return guest_report_caught();
 }
 
-/* System registers by number, as mrs wants them in the instruction. */
-#define SYSREGS(X)							\
-	/* 0: AArch32, all of which the guest must find absent */	\
-	X(0, S3_0_C0_C1_0) X(1, S3_0_C0_C1_1) X(2, S3_0_C0_C1_2)	\
-	X(3, S3_0_C0_C1_3) X(4, S3_0_C0_C1_4) X(5, S3_0_C0_C1_5)	\
-	X(6, S3_0_C0_C1_6) X(7, S3_0_C0_C1_7) X(8, S3_0_C0_C2_0)	\
-	X(9, S3_0_C0_C2_1) X(10, S3_0_C0_C2_2) X(11, S3_0_C0_C2_3)	\
-	X(12, S3_0_C0_C2_4) X(13, S3_0_C0_C2_5) X(14, S3_0_C0_C2_6)	\
-	X(15, S3_0_C0_C2_7) X(16, S3_0_C0_C3_0) X(17, S3_0_C0_C3_1)	\
-	X(18, S3_0_C0_C3_2) X(19, S3_0_C0_C3_4) X(20, S3_0_C0_C3_5)	\
-	X(21, S3_0_C0_C3_6)						\
-	/* 22: of AArch64, absent as well */				\
-	X(22, S3_0_C0_C4_4) X(23, S3_0_C0_C4_5)	/* ZFR0, SMFR0 */	\
-	X(24, S3_0_C0_C5_1)			/* DFR1 */		\
-	X(25, S3_0_C0_C5_4) X(26, S3_0_C0_C5_5)	/* AFR0, AFR1 */	\
-	/* 27: with fields */						\
-	X(27, S3_0_C0_C4_0) X(28, S3_0_C0_C4_1)	/* PFR0, PFR1 */	\
-	X(29, S3_0_C0_C5_0)			/* DFR0 */		\
-	X(30, S3_0_C0_C7_0)			/* MMFR0 */		\
-	/* 31: readable */						\
-	X(31, midr_el1) X(32, revidr_el1) X(33, aidr_el1)		\
-	X(34, mpidr_el1) X(35, ctr_el0) X(36, clidr_el1)		\
-	X(37, ccsidr_el1) X(38, csselr_el1) X(39, dczid_el0)		\
-	X(40, cntfrq_el0) X(41, cntvct_el0) X(42, S3_0_C0_C6_0)		\
-	X(43, S3_0_C0_C6_1) X(44, S3_0_C0_C6_2) X(45, S3_0_C0_C7_1)	\
-	X(46, S3_0_C0_C7_2) X(47, S3_0_C0_C7_3) X(48, S3_0_C0_C4_2)	\
-	/* 49: undefined: PMU, SVE, SME, MTE, trace, profiling, AMU */	\
-	X(49, S3_3_C9_C12_0) X(50, S3_3_C9_C13_0) X(51, S3_0_C9_C14_1)	\
-	X(52, S3_0_C1_C2_0) X(53, S3_0_C1_C2_6) X(54, S3_0_C1_C0_6)	\
-	X(55, S3_0_C1_C2_1) X(56, S3_0_C9_C9_7) X(57, S3_0_C9_C11_0)	\
-	X(58, S3_3_C13_C2_0) X(59, S3_0_C15_C1_0) X(60, S3_4_C1_C1_0)	\
-	/* 61: debug, reads as zero and ignores writes */		\
-	X(61, S2_0_C0_C2_2) X(62, S2_0_C0_C0_4) X(63, S2_0_C0_C0_5)	\
-	X(64, S2_0_C0_C0_6) X(65, S2_0_C0_C0_7) X(66, S2_0_C1_C3_4)
-
+/* Indexes into guest_mrs_stubs. */
 #define FIRST_WITH_FIELDS	27
 #define FIRST_READABLE		31
 #define FIRST_UNDEFINED		49
 #define FIRST_DEBUG		61
 #define NR_SYSREGS		67
 
+static uint64_t guest_call_stub(uint64_t stubs, uint64_t index, uint64_t arg)
+{
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+	typeof(guest_mrs_stubs) *fn;
+
+	fn = (void *)(stubs + PKVM_STUB_SIZE * index);
+	/* All that the guest can trap by itself is allowed: SME, FP, SVE. */
+	write_sysreg(3UL << 24 | 3UL << 20 | 3UL << 16, cpacr_el1);
+	isb();
+	cpu->caught = 0;
+	WRITE_ONCE(cpu->catching, 1);
+	return fn(arg);
+}
+
 /* Returns the number of exceptions, the value is out[4]. */
 static uint64_t guest_read_sysreg(uint64_t index)
 {
-	struct pkvm_guest_cpu *cpu = guest_cpu();
-	uint64_t val = 0xdead;
-
-	cpu->caught = 0;
-	WRITE_ONCE(cpu->catching, 1);
-	switch (index) {
-#define X(n, name) case n: asm volatile("mrs %0, " #name : "+r" (val) :: "memory"); break;
-	SYSREGS(X)
-#undef X
-	}
-	guest_out(4, val);
+	guest_out(4, guest_call_stub((uintptr_t)guest_mrs_stubs, index, 0xdead));
 	return guest_report_caught();
 }
 
 static uint64_t guest_write_debug(uint64_t index, uint64_t val)
 {
-	struct pkvm_guest_cpu *cpu = guest_cpu();
-
-	cpu->caught = 0;
-	WRITE_ONCE(cpu->catching, 1);
-	switch (index) {
-	case 61:
-		asm volatile("msr S2_0_C0_C2_2, %0" :: "r" (val) : "memory");
-		break;
-	case 62:
-		asm volatile("msr S2_0_C0_C0_4, %0" :: "r" (val) : "memory");
-		break;
-	case 63:
-		asm volatile("msr S2_0_C0_C0_5, %0" :: "r" (val) : "memory");
-		break;
-	case 64:
-		asm volatile("msr S2_0_C0_C0_6, %0" :: "r" (val) : "memory");
-		break;
-	case 65:
-		asm volatile("msr S2_0_C0_C0_7, %0" :: "r" (val) : "memory");
-		break;
-	case 66:
-		asm volatile("msr S2_0_C1_C3_4, %0" :: "r" (val) : "memory");
-		break;
-	}
+	guest_call_stub((uintptr_t)guest_msr_debug_stubs, index - FIRST_DEBUG, val);
 	asm volatile("msr S2_0_C1_C0_4, xzr" ::: "memory");	/* OSLAR_EL1 */
 	isb();
 	return guest_report_caught();
@@ -345,7 +129,7 @@ FIXTURE_TEARDOWN(regs)
  */
 static size_t canaries_in(const void *mem, size_t size, uint64_t seed)
 {
-	uint32_t high[32 + 2 * NR_Q];
+	uint32_t high[32 + 2 * PKVM_NR_Q];
 	const uint32_t *p = mem;
 	size_t i, found = 0;
 	int j;
@@ -362,7 +146,7 @@ static size_t canaries_in(const void *mem, size_t size, uint64_t seed)
 /* What the kernel left in the vector registers of its caller. */
 static size_t canaries_in_host_vectors(uint64_t seed)
 {
-	uint64_t q[2 * NR_Q], *p = q;
+	uint64_t q[2 * PKVM_NR_Q], *p = q;
 
 	asm volatile("st1 {v0.2d-v3.2d}, [%0], #64\n"
 		     "st1 {v4.2d-v7.2d}, [%0], #64\n"
@@ -579,7 +363,7 @@ TEST_F_TIMEOUT(regs, i8_host_cannot_touch_a_stopped_vcpu, TIMEOUT)
 	int i, reached = 0;
 
 	ASSERT_EQ(pkvm_call(vcpu, guest_canary_ldrx, PKVM_DEV_IPA, REG(7)), PKVM_EXIT);
-	for (i = 0; i < NR_X; i++) {
+	for (i = 0; i < PKVM_NR_X; i++) {
 		val = 0;
 		reached += pkvm_get_reg(vcpu, ARM64_CORE_REG(regs.regs[i]), &val) != -EPERM;
 		reached += val != 0;
@@ -624,7 +408,7 @@ TEST_F_TIMEOUT(regs, i8_unanswered_exit_is_repeated, TIMEOUT)
 	ASSERT_EQ(pkvm_call(vcpu, guest_canary_ldrx, PKVM_DEV_IPA, REG(7)), PKVM_EXIT);
 	for (i = 0; i < 3; i++) {
 		vcpu->run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
-		scribble(vcpu, &data);
+		scribble(vcpu, NULL);
 		ASSERT_EQ(pkvm_resume(vcpu), PKVM_EXIT);
 		expect_no_canaries(_metadata, vcpu, self->seed);
 	}

@@ -22,6 +22,7 @@ int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
 int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
 int __pkvm_host_reclaim_page(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn);
+int __pkvm_host_can_access(u64 pfn);
 int __pkvm_host_force_reclaim(u64 pfn);
 void host_inject_mem_abort(struct kvm_cpu_context *host_ctxt,
 			   const struct kvm_vcpu_fault_info *fault);

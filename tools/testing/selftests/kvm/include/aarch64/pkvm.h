@@ -42,6 +42,14 @@
 #define PKVM_CPU_CANARY		0x40
 #define PKVM_CPU_SIZE		(0x400 + PKVM_STACK_SIZE)
 
+/* struct pkvm_canaries, also the frame that the guest dumps registers into. */
+#define PKVM_NR_X		31
+#define PKVM_NR_Q		32
+#define PKVM_CANARY_Q		(8 * (PKVM_NR_X + 1))
+#define PKVM_CANARY_SIZE	(PKVM_CANARY_Q + 16 * PKVM_NR_Q)
+
+#define PKVM_STUB_SIZE		8
+
 #define PKVM_HVC(n)		(UL(0xc6000000) + (n))
 #define PKVM_HVC_FEATURES	UL(0x86000000)
 #define PKVM_HVC_UID		UL(0x8600ff01)
@@ -67,11 +75,8 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include <linux/compiler.h>
 #include <linux/kvm.h>
-
-#ifndef KVM_VM_TYPE_ARM_PROTECTED
-#define KVM_VM_TYPE_ARM_PROTECTED	(1ULL << 31)
-#endif
 
 /* ------------------------------------------------------------ host side */
 
@@ -254,15 +259,27 @@ struct pkvm_guest_cpu {
 	uint64_t canary[96];
 	uint8_t unused[0x400 - 0x40 - 96 * 8];
 	uint8_t stack[PKVM_STACK_SIZE];
-} __attribute__((aligned(64)));
+} __aligned(64);
 
 extern struct pkvm_guest_cpu pkvm_guest_cpus[PKVM_MAX_VCPUS];
 
 void pkvm_guest_entry(void);
 void pkvm_guest_dump_entry(void);
 
+/* Called by the guest's assembly. */
+struct pkvm_guest_regs {
+	uint64_t regs[31];
+	uint64_t pc;
+	uint64_t pstate;
+};
+
+void pkvm_guest_main(struct pkvm_guest_cpu *cpu);
+void pkvm_guest_exception(struct pkvm_guest_regs *regs, uint64_t vector);
+
 struct pkvm_guest_cpu *guest_cpu(void);
 void guest_out(int index, uint64_t val);
+/* Without a word to the host; guest_hvc() and guest_smc() report the results. */
+uint64_t guest_hvc_quiet(uint64_t fn, uint64_t a1, uint64_t a2, uint64_t a3);
 uint64_t guest_mmio_load(uint64_t addr);
 void guest_mmio_store(uint64_t addr, uint64_t val);
 
@@ -281,6 +298,62 @@ uint64_t guest_try_load(uint64_t addr);
 uint64_t guest_try_store(uint64_t addr, uint64_t val);
 uint64_t guest_try_exec(uint64_t addr);
 uint64_t guest_report_caught(void);
+
+/* Values for all registers; the guest's copy only, the host's stays empty. */
+struct pkvm_canaries {
+	uint64_t x[PKVM_NR_X + 1];
+	uint64_t q[2 * PKVM_NR_Q];
+};
+
+extern struct pkvm_canaries pkvm_canaries;
+
+uint64_t guest_make_canaries(uint64_t seed);
+uint64_t guest_check_canaries(struct pkvm_canaries *seen, uint64_t may_change,
+			      uint64_t x0);
+
+/*
+ * One instruction each, with its address in x0, its data in x7 and a canary in
+ * every other register. The result has a bit for each register that has changed
+ * and is not in may_change (x0 to x30, then the vector registers); x7 is out[7].
+ */
+uint64_t guest_canary_strb(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_strh(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_strw(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_strx(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_strzr(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrb(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrh(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrw(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrx(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrsb_w(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrsb_x(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrsh_w(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrsh_x(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldrsw_x(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ldr_zr(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_hvc(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_smc(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_wfi(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_nop(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_revidr(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_ccsidr(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_id_reg(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_mdscr(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_sgi(uint64_t addr, uint64_t may_change);
+
+/* One instruction each, that faults. */
+uint64_t guest_fault_impdef_mrs(uint64_t addr);
+uint64_t guest_fault_impdef_msr(uint64_t addr);
+uint64_t guest_fault_udf(uint64_t addr);
+uint64_t guest_fault_brk(uint64_t addr);
+uint64_t guest_fault_post_index(uint64_t addr);
+uint64_t guest_fault_post_index_str(uint64_t addr);
+uint64_t guest_fault_pair(uint64_t addr);
+uint64_t guest_fault_vector(uint64_t addr);
+
+/* Stubs of PKVM_STUB_SIZE, one for each system register; see pkvm_guest.S. */
+uint64_t guest_mrs_stubs(uint64_t val);
+uint64_t guest_msr_debug_stubs(uint64_t val);
 
 #endif /* __ASSEMBLY__ */
 #endif /* SELFTEST_KVM_PKVM_H */

@@ -16,7 +16,9 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <linux/build_bug.h>
 #include <linux/compiler.h>
+#include <linux/kernel.h>
 #include <linux/sizes.h>
 
 #include "kvm_util.h"
@@ -28,21 +30,15 @@
 #define HUGE_SIZE	SZ_2M
 #define IMAGE_END	SZ_1G	/* devices begin here */
 
-_Static_assert(offsetof(struct pkvm_guest_cpu, canary) == PKVM_CPU_CANARY, "");
-_Static_assert(sizeof(struct pkvm_guest_cpu) == PKVM_CPU_SIZE, "");
+static_assert(offsetof(struct pkvm_guest_cpu, canary) == PKVM_CPU_CANARY);
+static_assert(sizeof(struct pkvm_guest_cpu) == PKVM_CPU_SIZE);
+static_assert(offsetof(struct pkvm_canaries, q) == PKVM_CANARY_Q);
+static_assert(sizeof(struct pkvm_canaries) == PKVM_CANARY_SIZE);
 
 struct pkvm_guest_cpu pkvm_guest_cpus[PKVM_MAX_VCPUS];
+struct pkvm_canaries pkvm_canaries;
 
 /* ------------------------------------------------------------ guest side */
-
-struct pkvm_guest_regs {
-	uint64_t regs[31];
-	uint64_t pc;
-	uint64_t pstate;
-};
-
-void pkvm_guest_main(struct pkvm_guest_cpu *cpu);
-void pkvm_guest_exception(struct pkvm_guest_regs *regs, uint64_t vector);
 
 struct pkvm_guest_cpu *guest_cpu(void)
 {
@@ -99,7 +95,8 @@ void pkvm_guest_exception(struct pkvm_guest_regs *regs, uint64_t vector)
 
 void pkvm_guest_main(struct pkvm_guest_cpu *cpu)
 {
-	uint64_t (*fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+	uint64_t (*fn)(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+		       uint64_t a4, uint64_t a5);
 	uint64_t args[PKVM_NR_ARGS];
 	int i;
 
@@ -161,7 +158,7 @@ uint64_t guest_count_nonzero(uint64_t addr, uint64_t size)
  * In full 64 bits: smccc_hvc() of processor.c has a 32-bit function, and these
  * are also used to ask for what no well-behaved guest would.
  */
-#define GUEST_CONDUIT(insn, fn, a1, a2, a3)				\
+#define GUEST_CONDUIT(insn, report, fn, a1, a2, a3)			\
 ({									\
 	register uint64_t _x0 asm("x0") = fn;				\
 	register uint64_t _x1 asm("x1") = a1;				\
@@ -173,27 +170,33 @@ uint64_t guest_count_nonzero(uint64_t addr, uint64_t size)
 		     :: "memory", "x4", "x5", "x6", "x7", "x8", "x9",	\
 			"x10", "x11", "x12", "x13", "x14", "x15",	\
 			"x16", "x17");					\
-	guest_conduit_results(_x0, _x1, _x2, _x3);			\
+	if (report)							\
+		guest_conduit_results(_x0, _x1, _x2, _x3);		\
+	_x0;								\
 })
 
-static uint64_t guest_conduit_results(uint64_t x0, uint64_t x1, uint64_t x2,
-				      uint64_t x3)
+static void guest_conduit_results(uint64_t x0, uint64_t x1, uint64_t x2,
+				  uint64_t x3)
 {
 	guest_out(0, x0);
 	guest_out(1, x1);
 	guest_out(2, x2);
 	guest_out(3, x3);
-	return x0;
+}
+
+uint64_t guest_hvc_quiet(uint64_t fn, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+	return GUEST_CONDUIT("hvc", false, fn, a1, a2, a3);
 }
 
 uint64_t guest_hvc(uint64_t fn, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-	return GUEST_CONDUIT("hvc", fn, a1, a2, a3);
+	return GUEST_CONDUIT("hvc", true, fn, a1, a2, a3);
 }
 
 uint64_t guest_smc(uint64_t fn, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-	return GUEST_CONDUIT("smc", fn, a1, a2, a3);
+	return GUEST_CONDUIT("smc", true, fn, a1, a2, a3);
 }
 
 static void guest_catch(void)
@@ -242,6 +245,38 @@ uint64_t guest_try_exec(uint64_t addr)
 	guest_catch();
 	fn();
 	return guest_report_caught();
+}
+
+uint64_t guest_make_canaries(uint64_t seed)
+{
+	int i;
+
+	for (i = 0; i < PKVM_NR_X; i++)
+		WRITE_ONCE(pkvm_canaries.x[i], pkvm_pattern(seed, i));
+	for (i = 0; i < 2 * PKVM_NR_Q; i++)
+		WRITE_ONCE(pkvm_canaries.q[i],
+			   pkvm_pattern(seed, PKVM_NR_X + 1 + i));
+	return 0;
+}
+
+/* Called by the guest's assembly with what the registers are now. */
+uint64_t guest_check_canaries(struct pkvm_canaries *seen, uint64_t may_change,
+			      uint64_t x0)
+{
+	uint64_t bad = 0;
+	int i;
+
+	for (i = 1; i < PKVM_NR_X; i++)
+		if (seen->x[i] != pkvm_canaries.x[i])
+			bad |= BIT(i);
+	if (seen->x[0] != x0)
+		bad |= BIT(0);
+	bad &= ~may_change;
+	for (i = 0; i < 2 * PKVM_NR_Q; i++)
+		if (seen->q[i] != pkvm_canaries.q[i])
+			bad |= BIT(32 + i / 2);
+	guest_out(7, seen->x[7]);
+	return bad;
 }
 
 /* ------------------------------------------------------------- the system */
@@ -546,8 +581,8 @@ static void load_image(struct pkvm_vm *vm)
 	for (i = 0; i < nr; i++) {
 		if (ph[i].p_type != PT_LOAD)
 			continue;
-		start = min(start, (uintptr_t)ph[i].p_vaddr);
-		end = max(end, (uintptr_t)ph[i].p_vaddr + ph[i].p_memsz);
+		start = min_t(uintptr_t, start, ph[i].p_vaddr);
+		end = max_t(uintptr_t, end, ph[i].p_vaddr + ph[i].p_memsz);
 	}
 	start &= ~(page - 1);
 	end = (end + page - 1) & ~(page - 1);
@@ -830,7 +865,7 @@ uint64_t __pkvm_must(struct pkvm_vcpu *vcpu, uint64_t fn, const uint64_t *args,
 	if (stop == PKVM_RETURNED)
 		return vcpu->ret;
 	if (stop == PKVM_PANIC)
-		printf("# %s:%d: %s(): exception in the guest, vector %lu, ESR %#lx, PC %#lx, FAR %#lx\n",
+		printf("# %s:%d: %s(): guest exception %lu, ESR %#lx, PC %#lx, FAR %#lx\n",
 		       file, line, what, vcpu->out[0], vcpu->out[1], vcpu->out[2],
 		       vcpu->out[3]);
 	else if (stop < 0)

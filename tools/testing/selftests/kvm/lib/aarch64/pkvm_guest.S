@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The first and the last instructions of the tests' protected guest: entry with
- * the MMU off, the identity map, the exception vectors. Runs in the guest only;
- * the rest of the guest is in pkvm.c.
+ * What the tests' protected guest cannot do in C: entry with the MMU off, the
+ * identity map, the exception vectors, and single instructions with all registers
+ * known. Runs in the guest only; the rest of the guest is in pkvm.c.
  */
 #define __ASSEMBLY__
 #include "pkvm.h"
@@ -156,6 +156,163 @@ pkvm_guest_vector:
 	ldp	x0, x1, [sp, #0]
 	add	sp, sp, #(8 * 34)
 	eret
+
+/*
+ * For tests of registers: one instruction with known values around it.
+ * x0: its address, x1: passed on to guest_check_canaries()
+ */
+#define FRAME_SAVED	176
+
+.macro canary_fn name, insn:vararg
+	.globl	guest_canary_\name
+	.type	guest_canary_\name, %function
+guest_canary_\name:
+	stp	x29, x30, [sp, #-FRAME_SAVED]!
+	stp	x19, x20, [sp, #16]
+	stp	x21, x22, [sp, #32]
+	stp	x23, x24, [sp, #48]
+	stp	x25, x26, [sp, #64]
+	stp	x27, x28, [sp, #80]
+	stp	d8, d9, [sp, #96]
+	stp	d10, d11, [sp, #112]
+	stp	d12, d13, [sp, #128]
+	stp	d14, d15, [sp, #144]
+	stp	x0, x1, [sp, #160]
+	sub	sp, sp, #PKVM_CANARY_SIZE
+
+	adrp	x30, pkvm_canaries
+	add	x30, x30, :lo12:pkvm_canaries
+	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, \
+		17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	ldr	q\n, [x30, #(PKVM_CANARY_Q + 16 * \n)]
+	.endr
+	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, \
+		18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+	ldr	x\n, [x30, #(8 * \n)]
+	.endr
+
+	\insn
+
+	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, \
+		17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+	str	x\n, [sp, #(8 * \n)]
+	.endr
+	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, \
+		17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	str	q\n, [sp, #(PKVM_CANARY_Q + 16 * \n)]
+	.endr
+
+	mov	x0, sp
+	ldr	x1, [sp, #(PKVM_CANARY_SIZE + 168)]
+	ldr	x2, [sp, #(PKVM_CANARY_SIZE + 160)]
+	bl	guest_check_canaries
+	add	sp, sp, #PKVM_CANARY_SIZE
+	ldp	d14, d15, [sp, #144]
+	ldp	d12, d13, [sp, #128]
+	ldp	d10, d11, [sp, #112]
+	ldp	d8, d9, [sp, #96]
+	ldp	x27, x28, [sp, #80]
+	ldp	x25, x26, [sp, #64]
+	ldp	x23, x24, [sp, #48]
+	ldp	x21, x22, [sp, #32]
+	ldp	x19, x20, [sp, #16]
+	ldp	x29, x30, [sp], #FRAME_SAVED
+	ret
+	.size	guest_canary_\name, . - guest_canary_\name
+.endm
+
+	canary_fn strb, strb w7, [x0]
+	canary_fn strh, strh w7, [x0]
+	canary_fn strw, str w7, [x0]
+	canary_fn strx, str x7, [x0]
+	canary_fn strzr, str xzr, [x0]
+	canary_fn ldrb, ldrb w7, [x0]
+	canary_fn ldrh, ldrh w7, [x0]
+	canary_fn ldrw, ldr w7, [x0]
+	canary_fn ldrx, ldr x7, [x0]
+	canary_fn ldrsb_w, ldrsb w7, [x0]
+	canary_fn ldrsb_x, ldrsb x7, [x0]
+	canary_fn ldrsh_w, ldrsh w7, [x0]
+	canary_fn ldrsh_x, ldrsh x7, [x0]
+	canary_fn ldrsw_x, ldrsw x7, [x0]
+	canary_fn ldr_zr, ldr xzr, [x0]
+	canary_fn hvc, hvc #0
+	canary_fn smc, smc #0
+	canary_fn wfi, wfi
+	canary_fn nop, nop
+	canary_fn revidr, mrs x7, revidr_el1
+	canary_fn ccsidr, mrs x7, ccsidr_el1
+	canary_fn id_reg, mrs x7, id_aa64pfr0_el1
+	canary_fn mdscr, msr mdscr_el1, x7
+	canary_fn sgi, msr S3_0_C12_C11_5, xzr
+
+.macro fault_fn name, insn:vararg
+	.globl	guest_fault_\name
+	.type	guest_fault_\name, %function
+guest_fault_\name:
+	\insn
+	ret
+	.size	guest_fault_\name, . - guest_fault_\name
+.endm
+
+	fault_fn impdef_mrs, mrs x0, S3_0_C15_C0_0
+	fault_fn impdef_msr, msr S3_0_C15_C0_0, xzr
+	fault_fn udf, .inst 0
+	fault_fn brk, brk #0x123
+	fault_fn post_index, ldr x1, [x0], #8
+	fault_fn post_index_str, str x1, [x0], #8
+	fault_fn pair, ldp x1, x2, [x0]
+	fault_fn vector, ldr q0, [x0]
+
+/*
+ * One stub for each system register. x0 is the value; it keeps what it had when
+ * the access is undefined. The numbers are those of pkvm_regs_test.c.
+ */
+	.globl	guest_mrs_stubs
+guest_mrs_stubs:
+.macro mrs_stubs regs:vararg
+	.irp	reg, \regs
+	mrs	x0, \reg
+	ret
+	.endr
+.endm
+	/* 0: AArch32 identification, all of which the guest must find absent */
+	mrs_stubs S3_0_C0_C1_0, S3_0_C0_C1_1, S3_0_C0_C1_2, S3_0_C0_C1_3
+	mrs_stubs S3_0_C0_C1_4, S3_0_C0_C1_5, S3_0_C0_C1_6, S3_0_C0_C1_7
+	mrs_stubs S3_0_C0_C2_0, S3_0_C0_C2_1, S3_0_C0_C2_2, S3_0_C0_C2_3
+	mrs_stubs S3_0_C0_C2_4, S3_0_C0_C2_5, S3_0_C0_C2_6, S3_0_C0_C2_7
+	mrs_stubs S3_0_C0_C3_0, S3_0_C0_C3_1, S3_0_C0_C3_2, S3_0_C0_C3_4
+	mrs_stubs S3_0_C0_C3_5, S3_0_C0_C3_6
+	/* 22: of AArch64, absent as well: ZFR0, SMFR0, DFR1, AFR0, AFR1 */
+	mrs_stubs S3_0_C0_C4_4, S3_0_C0_C4_5, S3_0_C0_C5_1, S3_0_C0_C5_4
+	mrs_stubs S3_0_C0_C5_5
+	/* 27: with fields: PFR0, PFR1, DFR0, MMFR0 */
+	mrs_stubs S3_0_C0_C4_0, S3_0_C0_C4_1, S3_0_C0_C5_0, S3_0_C0_C7_0
+	/* 31: readable */
+	mrs_stubs midr_el1, revidr_el1, aidr_el1, mpidr_el1, ctr_el0
+	mrs_stubs clidr_el1, ccsidr_el1, csselr_el1, dczid_el0, cntfrq_el0
+	mrs_stubs cntvct_el0
+	/* ISAR0 to 2, MMFR1 to 3, PFR2 */
+	mrs_stubs S3_0_C0_C6_0, S3_0_C0_C6_1, S3_0_C0_C6_2, S3_0_C0_C7_1
+	mrs_stubs S3_0_C0_C7_2, S3_0_C0_C7_3, S3_0_C0_C4_2
+	/* 49: undefined: PMCR, PMCCNTR, PMINTEN, ZCR, SMCR, GCR, TRFCR */
+	mrs_stubs S3_3_C9_C12_0, S3_3_C9_C13_0, S3_0_C9_C14_1, S3_0_C1_C2_0
+	mrs_stubs S3_0_C1_C2_6, S3_0_C1_C0_6, S3_0_C1_C2_1
+	/* PMSIDR, TRBLIMITR, AMCR, an implementation's own, HCR_EL2 */
+	mrs_stubs S3_0_C9_C9_7, S3_0_C9_C11_0, S3_3_C13_C2_0, S3_0_C15_C1_0
+	mrs_stubs S3_4_C1_C1_0
+	/* 61: debug, reads as zero: MDSCR, BVR, BCR, WVR, WCR, OSDLR */
+	mrs_stubs S2_0_C0_C2_2, S2_0_C0_C0_4, S2_0_C0_C0_5, S2_0_C0_C0_6
+	mrs_stubs S2_0_C0_C0_7, S2_0_C1_C3_4
+
+	/* Writes to the same debug registers. */
+	.globl	guest_msr_debug_stubs
+guest_msr_debug_stubs:
+	.irp	reg, S2_0_C0_C2_2, S2_0_C0_C0_4, S2_0_C0_C0_5, S2_0_C0_C0_6, \
+		S2_0_C0_C0_7, S2_0_C1_C3_4
+	msr	\reg, x0
+	ret
+	.endr
 
 /* The guest's only table: 512 GiB identity, the second GiB is devices. */
 	.section .rodata
