@@ -13,7 +13,11 @@
 #include <linux/export.h>
 #include <linux/guest_page.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "internal.h"
 
 DEFINE_STATIC_KEY_FALSE(guest_pages_in_use);
 
@@ -51,6 +55,64 @@ bool guest_page_mark(struct page *page)
 void guest_page_unmark(struct page *page)
 {
 	ClearPageGuest(page);
+}
+
+static bool forget_one(struct folio *folio, struct vm_area_struct *vma,
+		       unsigned long address, void *arg)
+{
+	struct mmu_notifier_range range;
+	struct page *page = arg;
+	unsigned long addr;
+
+	addr = vma_address(vma, folio->index + folio_page_idx(folio, page), 1);
+	if (addr == -EFAULT)
+		return true;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
+				addr + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+
+	return true;
+}
+
+/**
+ * guest_page_forget() - Make every secondary MMU drop a page.
+ * @page: a pinned page that carries the mark.
+ *
+ * The page may be mapped by devices or by ordinary guests of this or of other
+ * processes that share the memory. With the mark set, none of them gets it
+ * again. May sleep; takes the folio lock and the locks of its mappings.
+ */
+void guest_page_forget(struct page *page)
+{
+	struct rmap_walk_control rwc = {
+		.rmap_one	= forget_one,
+		.arg		= page,
+	};
+	struct folio *folio = page_folio(page);
+
+	folio_lock(folio);
+	rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+}
+
+bool __guest_user_page_private(struct vm_area_struct *vma, unsigned long addr,
+			       bool write)
+{
+	struct page *page;
+	long ret;
+
+	/* No lookup finds these, and no guest can have them. */
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
+		return false;
+
+	ret = get_user_pages_remote(vma->vm_mm, addr, 1, write ? FOLL_WRITE : 0,
+				    &page, NULL);
+	if (ret == 1)
+		put_page(page);
+
+	return ret == -EFAULT;
 }
 
 bool __guest_pages_private(struct page *page, unsigned long nr)

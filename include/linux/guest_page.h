@@ -33,6 +33,9 @@ DECLARE_STATIC_KEY_FALSE(guest_pages_in_use);
 void guest_pages_register(const struct guest_page_ops *ops);
 bool guest_page_mark(struct page *page);
 void guest_page_unmark(struct page *page);
+void guest_page_forget(struct page *page);
+bool __guest_user_page_private(struct vm_area_struct *vma, unsigned long addr,
+			       bool write);
 bool __guest_pages_private(struct page *page, unsigned long nr);
 size_t __guest_pages_accessible(struct folio *folio, loff_t pos, size_t len);
 
@@ -69,7 +72,32 @@ static inline size_t guest_pages_accessible(struct folio *folio, loff_t pos,
 	return len;
 }
 
+/**
+ * guest_user_page_private() - Can an access to a faulted-in page never succeed?
+ * @vma: the mapping, with mmap_lock held.
+ * @addr: an address in it that was faulted in just now.
+ * @write: whether it was for a write.
+ *
+ * For those who fault a page in and try their access again: the page tables are
+ * in order, so that the fault handler would send them round for ever. May
+ * sleep.
+ *
+ * Return: true when a guest has the page.
+ */
+static inline bool guest_user_page_private(struct vm_area_struct *vma,
+					   unsigned long addr, bool write)
+{
+	return static_branch_unlikely(&guest_pages_in_use) &&
+	       __guest_user_page_private(vma, addr, write);
+}
+
 #else
+
+static inline bool guest_user_page_private(struct vm_area_struct *vma,
+					   unsigned long addr, bool write)
+{
+	return false;
+}
 
 static inline bool guest_pages_private(struct page *page, unsigned long nr)
 {

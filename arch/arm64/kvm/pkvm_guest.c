@@ -249,6 +249,9 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 		goto erase;
 	}
 
+	/* Ordinary guests may have the page from before it was marked. */
+	guest_page_forget(page);
+
 	ret = donate_page(vcpu, page, gfn);
 	if (!ret)
 		return 0;
@@ -320,6 +323,23 @@ int pkvm_guest_fault_in(struct kvm_vcpu *vcpu, gpa_t gpa)
 	srcu_read_unlock(&kvm->srcu, idx);
 
 	return ret;
+}
+
+/**
+ * pkvm_guest_unshared() - A guest has shut the host out of a page.
+ * @vcpu: the vCPU, which does not run until this is done.
+ * @gpa: guest physical address.
+ *
+ * EL2 has taken the page from the host's table, but ordinary guests that map
+ * the same memory have tables of the host's own making. May sleep.
+ */
+void pkvm_guest_unshared(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	struct page *page = xa_load(&vcpu->kvm->arch.pkvm.guest_pages,
+				    gpa_to_gfn(gpa));
+
+	if (page)
+		guest_page_forget(page);
 }
 
 /* The longest run of pages from @gfn on that is contiguous on both sides. */

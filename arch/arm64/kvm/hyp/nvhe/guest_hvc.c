@@ -260,6 +260,9 @@ static bool page_call(struct pkvm_hyp_vcpu *hyp_vcpu, u32 fn, unsigned long *val
 		break;
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
 		ret = __pkvm_guest_unshare_host(hyp_vcpu, ipa);
+		/* The host has ordinary guests to take the page from. */
+		if (!ret)
+			return false;
 		break;
 	case ARM_SMCCC_VENDOR_HYP_KVM_MMIO_GUARD_FUNC_ID:
 		ret = pkvm_guest_mmio_map(hyp_vcpu, ipa);
@@ -381,6 +384,9 @@ void pkvm_guest_hvc_exit(struct pkvm_hyp_vcpu *hyp_vcpu)
 	case ARM_SMCCC_VENDOR_HYP_KVM_MMIO_GUARD_FUNC_ID:
 		nr_regs = 2;
 		done = false;
+		break;
+	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
+		nr_regs = 2;
 		break;
 	default:
 		nr_regs = pkvm_guest_psci_exit(hyp_vcpu, fn, &ret);
