@@ -26,6 +26,7 @@
 #include <nvhe/memory.h>
 #include <nvhe/mm.h>
 #include <nvhe/ownership.h>
+#include <nvhe/vm_table.h>
 
 /*
  * An invalid entry of the host's table for a guest's page. The owner field is
@@ -462,7 +463,7 @@ int __pkvm_host_force_reclaim(u64 pfn)
 	if (!addr_is_allowed_memory(phys))
 		return -EPERM;
 
-	pkvm_lock_vm_table();
+	hyp_spin_lock(&vm_table_lock);
 	hyp_spin_lock(&host_mmu.lock);
 
 	ret = host_get_entry(phys, &pte);
@@ -499,7 +500,7 @@ int __pkvm_host_force_reclaim(u64 pfn)
 
 unlock_host:
 	hyp_spin_unlock(&host_mmu.lock);
-	pkvm_unlock_vm_table();
+	hyp_spin_unlock(&vm_table_lock);
 
 	return ret;
 }
