@@ -287,6 +287,36 @@ TEST_F_TIMEOUT(mem, i6_shared_page_in_system_calls, TIMEOUT)
 		  pkvm_pattern(4, 103));
 }
 
+/* A lookup that is not for the guest is refused, and costs the guest nothing. */
+TEST_F_TIMEOUT(mem, i6_lookups_are_refused, TIMEOUT)
+{
+	uint64_t ipa = PKVM_MEM_IPA + 3 * PAGE, buf[512];
+	char *page = self->vm->mem + 3 * PAGE;
+	struct iovec local = { buf, PAGE }, remote = { page, PAGE };
+	int fds[2], mem;
+
+	pkvm_must(self->vcpu, guest_fill, ipa, PAGE, self->seed);
+
+	EXPECT_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+
+	mem = open("/proc/self/mem", O_RDWR);
+	ASSERT_GE(mem, 0);
+	EXPECT_EQ(pread(mem, buf, PAGE, (uintptr_t)page), -1);
+	EXPECT_EQ(errno, EIO);
+	EXPECT_EQ(pwrite(mem, buf, PAGE, (uintptr_t)page), -1);
+	EXPECT_EQ(errno, EIO);
+	close(mem);
+
+	ASSERT_EQ(pipe(fds), 0);
+	EXPECT_EQ(vmsplice(fds[1], &remote, 1, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+
+	EXPECT_EQ(pkvm_must(self->vcpu, guest_verify, ipa, PAGE, self->seed), 0);
+}
+
 /* S67: unshare while the host has the page in use; only one of them loses. */
 TEST_F_TIMEOUT(mem, i6_unshare_of_a_page_in_use, TIMEOUT)
 {
