@@ -22,8 +22,9 @@ endif
 
 # DEBUG=1 builds the host with the checkers on, beside the ordinary one.
 HOST		:= $(BUILD)/host$(if $(DEBUG),-debug)
-HOST_FRAGMENTS	:= $(CONFIGS)/pkvm_host.config \
+HOST_FRAGMENTS	:= $(CONFIGS)/pkvm_host.config $(CONFIGS)/pkvm_test.config \
 		   $(if $(DEBUG),$(CONFIGS)/pkvm_debug.config) $(EXTRA_CONFIG)
+BASE_OBJ	:= $(BUILD)/base-obj
 GUEST		:= $(BUILD)/guest
 DEB		:= $(BUILD)/deb
 # The packages for building modules and for debuggers need arm64 libraries of
@@ -43,7 +44,8 @@ HINT		= make deps installs what a build needs; to build by hand: \
 .NOTPARALLEL:
 .PHONY: help deps run shell check style tree save status delta series \
 	series-build verify-tree verify-bases image guest debian-guest pvm \
-	selftests initramfs deb clean distclean have-tree guests
+	selftests initramfs deb clean distclean have-tree guests base-image \
+	bench check-negative
 
 help:			## this list
 	@echo 'make TARGET [VARIABLE=VALUE ...]'
@@ -52,6 +54,7 @@ help:			## this list
 	@echo
 	@echo 'BASE=VERSION of linux-source-6.12 · JOBS=N · V=1 · DEBUG=1 (image)'
 	@echo 'EXTRA_CONFIG=FILE (image) · T="SUITE[.TEST] ..." (check)'
+	@echo 'T="VARIANT ..." (check-negative)'
 
 # --- the main job
 
@@ -63,6 +66,12 @@ shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with
 
 check: deps image guest debian-guest pvm selftests initramfs	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
+
+check-negative: deps image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
+	@tools/qemu/check-negative $(T)
+
+bench: deps image base-image selftests initramfs	## the cost of stage-2 faults, base and ours, in instructions
+	@tools/qemu/bench
 
 style:			## the style checks alone
 	@tools/tree/style
@@ -116,6 +125,27 @@ guest: have-tree	## the guest kernel, the unmodified base, build/guest/arch/arm6
 	@$(STEP) --what 'building the guest kernel from the unmodified base' \
 		--about 1270 --hint '$(call HINT,linux-base,$(GUEST))' guest -- \
 		$(KMAKE) -C $(BUILD)/linux-base O=$(GUEST) Image
+
+# What the base is compared with has the host's options, as far as it knows them.
+base-image: have-tree	## the unmodified base with the host's options, build/base/Image
+	@tools/tree/tree pristine
+	@test -f $(BUILD)/host/.config || { \
+		echo 'base-image: there is no build/host; run: make image' >&2; exit 1; }
+	@mkdir -p $(BASE_OBJ) $(BUILD)/base/module $(BUILD)/base/overlay/opt/kvm
+	@cmp -s $(BUILD)/host/.config $(BASE_OBJ)/host.config || { \
+		cp $(BUILD)/host/.config $(BASE_OBJ)/.config && \
+		$(KMAKE) -s -C $(BUILD)/linux-base O=$(BASE_OBJ) olddefconfig && \
+		cp $(BUILD)/host/.config $(BASE_OBJ)/host.config; }
+	@$(STEP) --what 'building the unmodified base with the host options' \
+		--about 1900 --hint '$(call HINT,linux-base,$(BASE_OBJ))' base -- \
+		$(KMAKE) -C $(BUILD)/linux-base O=$(BASE_OBJ) Image modules
+	@cp $(BASE_OBJ)/arch/arm64/boot/Image $(BASE_OBJ)/System.map $(BUILD)/base
+	@cp $(BASE_OBJ)/.config $(BUILD)/base/config
+	@cp -p $(TREE)/tools/testing/selftests/kvm/test_modules/* $(BUILD)/base/module
+	@$(STEP) --what 'building the test module for the base' base-module -- \
+		$(KMAKE) -C $(BUILD)/base/module KDIR=$(BASE_OBJ)
+	@$(CROSS_COMPILE)strip -g -o $(BUILD)/base/overlay/opt/kvm/kvm_test_pages.ko \
+		$(BUILD)/base/module/kvm_test_pages.ko
 
 debian-guest: deps	## Debian's stock arm64 cloud kernel, as a second guest, build/debian-guest
 	@tools/tree/debian-guest

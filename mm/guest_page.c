@@ -129,6 +129,11 @@ bool __guest_pages_private(struct page *page, unsigned long nr)
 	return false;
 }
 
+bool __guest_pfn_private(unsigned long pfn)
+{
+	return pfn_valid(pfn) && __guest_pages_private(pfn_to_page(pfn), 1);
+}
+
 size_t __guest_pages_accessible(struct folio *folio, loff_t pos, size_t len)
 {
 	size_t offset = offset_in_folio(folio, pos);

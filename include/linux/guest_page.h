@@ -37,6 +37,7 @@ void guest_page_forget(struct page *page);
 bool __guest_user_page_private(struct vm_area_struct *vma, unsigned long addr,
 			       bool write);
 bool __guest_pages_private(struct page *page, unsigned long nr);
+bool __guest_pfn_private(unsigned long pfn);
 size_t __guest_pages_accessible(struct folio *folio, loff_t pos, size_t len);
 
 /**
@@ -52,6 +53,20 @@ static inline bool guest_pages_private(struct page *page, unsigned long nr)
 {
 	return static_branch_unlikely(&guest_pages_in_use) &&
 	       __guest_pages_private(page, nr);
+}
+
+/**
+ * guest_pfn_private() - Is a page private to a guest?
+ * @pfn: any page frame number, with a struct page or without.
+ *
+ * For those who found it in a page table, and not by GUP.
+ *
+ * Return: true when the host may not touch it.
+ */
+static inline bool guest_pfn_private(unsigned long pfn)
+{
+	return static_branch_unlikely(&guest_pages_in_use) &&
+	       __guest_pfn_private(pfn);
 }
 
 /**
@@ -100,6 +115,11 @@ static inline bool guest_user_page_private(struct vm_area_struct *vma,
 }
 
 static inline bool guest_pages_private(struct page *page, unsigned long nr)
+{
+	return false;
+}
+
+static inline bool guest_pfn_private(unsigned long pfn)
 {
 	return false;
 }

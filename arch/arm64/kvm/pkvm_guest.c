@@ -11,6 +11,7 @@
  */
 
 #include <linux/guest_page.h>
+#include <linux/kvm_follow_pfn.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/panic.h>
@@ -137,7 +138,7 @@ static int check_backing(unsigned long hva)
 	vma = vma_lookup(mm, hva);
 	if (!vma)
 		ret = -EFAULT;
-	else if (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB))
+	else if (vma->vm_flags & (VM_MIXEDMAP | VM_HUGETLB))
 		ret = -EIO;
 	else if ((vma->vm_flags & VM_MAYSHARE) && !vma_is_shmem(vma))
 		ret = -EIO;
@@ -151,24 +152,28 @@ static int check_backing(unsigned long hva)
  * swap backs will do: a file's page could be written back while the guest
  * changes it.
  */
-static int pin_guest_page(unsigned long hva, struct page **page)
+static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
 {
-	long ret;
+	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
+	struct kvm_follow_pfn kfp = {
+		.gfn	= gfn,
+		.foll	= FOLL_WRITE | FOLL_GUEST | FOLL_INTERRUPTIBLE,
+		.hold	= KVM_HOLD_LONGTERM,
+	};
+	int ret;
 
 	ret = check_backing(hva);
 	if (ret)
 		return ret;
 
-	ret = pin_user_pages_unlocked(hva, 1, page, FOLL_WRITE | FOLL_LONGTERM |
-				      FOLL_HWPOISON | FOLL_GUEST);
-	if (ret != 1)
-		return ret < 0 ? ret : -EFAULT;
+	ret = kvm_follow_hva(&kfp, hva, &found);
+	if (ret)
+		return ret == -EOPNOTSUPP || ret == -EROFS ? -EIO : ret;
 
-	if (!folio_test_swapbacked(page_folio(*page))) {
-		unpin_user_page(*page);
+	if (!folio_test_swapbacked(page_folio(found.page)))
 		return -EIO;
-	}
 
+	*page = kvm_take_followed(&found);
 	return 0;
 }
 
@@ -231,7 +236,7 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 	if (ret)
 		return ret;
 
-	ret = pin_guest_page(hva, &page);
+	ret = pin_guest_page(gfn, hva, &page);
 	if (ret)
 		goto uncharge;
 
@@ -290,7 +295,9 @@ int pkvm_guest_mem_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 	int ret;
 
 	ret = map_guest_page(vcpu, gpa_to_gfn(fault_ipa), hva);
-	if (ret && ret != -EINTR && ret != -EAGAIN)
+	if (ret == -EINTR)
+		kvm_handle_signal_exit(vcpu);
+	else if (ret && ret != -EAGAIN)
 		kvm_prepare_memory_fault_exit(vcpu, fault_ipa & PAGE_MASK,
 					      PAGE_SIZE,
 					      kvm_is_write_fault(vcpu),
