@@ -13,7 +13,6 @@
 #include <linux/cleanup.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
-#include <linux/swap.h>
 
 /**
  * enum kvm_hold - How a page is held.
@@ -103,11 +102,8 @@ int kvm_follow_mapped(const struct kvm_follow_pfn *kfp, struct vm_area_struct *v
 int kvm_follow_to_map(struct kvm *kvm, gfn_t gfn, struct kvm_followed_pfn *found);
 void kvm_unpin_mapped(struct page *page, bool dirty);
 
-void kvm_release_followed(struct kvm_followed_pfn *found);
+void kvm_release_held(struct page *page, enum kvm_hold hold);
 void kvm_put_followed(struct kvm_followed_pfn *found, bool dirty);
-void kvm_commit_followed(struct kvm *kvm, struct kvm_followed_pfn *found, bool dirty);
-
-DEFINE_FREE(kvm_followed_pfn, struct kvm_followed_pfn, kvm_release_followed(&_T))
 
 /**
  * kvm_take_followed() - Take the hold out of an answer.
@@ -125,20 +121,38 @@ static inline struct page *kvm_take_followed(struct kvm_followed_pfn *found)
 	return page;
 }
 
-/*
- * The flags of a PG_reserved page belong to whoever reserved it
- * (page-flags.h); of all others KVM may say that a guest used them.
+/**
+ * kvm_release_followed() - Give up what an answer holds; it was not used.
+ * @found: the answer; holds nothing any more.
+ *
+ * In any context that may put a page.
  */
-static inline void kvm_mark_page_dirty(struct page *page)
+static inline void kvm_release_followed(struct kvm_followed_pfn *found)
 {
-	if (!PageReserved(page))
-		SetPageDirty(page);
+	enum kvm_hold hold = found->hold;
+	struct page *page = kvm_take_followed(found);
+
+	if (page)
+		kvm_release_held(page, hold);
 }
 
-static inline void kvm_mark_page_accessed(struct page *page)
+DEFINE_FREE(kvm_followed_pfn, struct kvm_followed_pfn, kvm_release_followed(&_T))
+
+/**
+ * kvm_commit_followed() - The guest has the page mapped now: let go of it.
+ * @kvm: the VM, with mmu_lock held since before the retry check.
+ * @found: the answer; holds nothing any more.
+ * @dirty: the guest may write it.
+ *
+ * Under the lock, because a file system may write a page back, and expect nobody
+ * to dirty it afterwards, as soon as the notifier has run.
+ */
+static inline void kvm_commit_followed(struct kvm *kvm,
+				       struct kvm_followed_pfn *found, bool dirty)
 {
-	if (!PageReserved(page))
-		mark_page_accessed(page);
+	lockdep_assert_held(&kvm->mmu_lock);
+	if (found->page)
+		kvm_put_followed(found, dirty);
 }
 
 #endif /* _LINUX_KVM_FOLLOW_PFN_H */

@@ -48,6 +48,7 @@
 #include <linux/panic.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/swap.h>
 
 #include "kvm_mm.h"
 
@@ -65,14 +66,6 @@ MODULE_PARM_DESC(allow_unsafe_mappings,
 static bool is_pin(enum kvm_hold hold)
 {
 	return hold == KVM_HOLD_PIN || hold == KVM_HOLD_LONGTERM;
-}
-
-static void drop(struct page *page, enum kvm_hold hold)
-{
-	if (is_pin(hold))
-		unpin_user_page(page);
-	else
-		put_page(page);
 }
 
 static void found_page(const struct kvm_follow_pfn *kfp, struct page *page,
@@ -129,6 +122,8 @@ static int follow_slow(const struct kvm_follow_pfn *kfp, hva_t hva,
 	bool writable = foll & FOLL_WRITE;
 	struct page *page, *wpage;
 	long nr;
+
+	might_sleep();
 
 	if (kfp->hold == KVM_HOLD_LONGTERM)
 		foll |= FOLL_LONGTERM;
@@ -377,9 +372,7 @@ int kvm_follow_hva(const struct kvm_follow_pfn *kfp, hva_t hva,
 		.hva	= hva,
 	};
 
-	might_sleep();
-
-	if (is_pin(kfp->hold) && kfp->upgrade)
+	if (WARN_ON_ONCE(is_pin(kfp->hold) && kfp->upgrade))
 		ret = -EINVAL;
 	else
 		ret = follow_hva(kfp, hva, found);
@@ -463,20 +456,20 @@ int kvm_follow_mapped(const struct kvm_follow_pfn *kfp, struct vm_area_struct *v
 EXPORT_SYMBOL_GPL(kvm_follow_mapped);
 
 /**
- * kvm_release_followed() - Give up what an answer holds; it was not used.
- * @found: the answer; holds nothing any more.
+ * kvm_release_held() - Give up a page that a lookup has held; it was not used.
+ * @page: the page.
+ * @hold: how it is held; not KVM_HOLD_NONE.
  *
  * In any context that may put a page.
  */
-void kvm_release_followed(struct kvm_followed_pfn *found)
+void kvm_release_held(struct page *page, enum kvm_hold hold)
 {
-	enum kvm_hold hold = found->hold;
-	struct page *page = kvm_take_followed(found);
-
-	if (page)
-		drop(page, hold);
+	if (is_pin(hold))
+		unpin_user_page(page);
+	else
+		put_page(page);
 }
-EXPORT_SYMBOL_GPL(kvm_release_followed);
+EXPORT_SYMBOL_GPL(kvm_release_held);
 
 /**
  * kvm_put_followed() - Give up what an answer holds; the page was used.
@@ -485,31 +478,21 @@ EXPORT_SYMBOL_GPL(kvm_release_followed);
  */
 void kvm_put_followed(struct kvm_followed_pfn *found, bool dirty)
 {
-	if (!found->page)
+	enum kvm_hold hold = found->hold;
+	struct page *page = kvm_take_followed(found);
+
+	if (!page)
 		return;
 
-	if (dirty)
-		kvm_mark_page_dirty(found->page);
-	kvm_mark_page_accessed(found->page);
-	kvm_release_followed(found);
+	/* Of a PG_reserved page the flags are those of who reserved it. */
+	if (!PageReserved(page)) {
+		if (dirty)
+			SetPageDirty(page);
+		mark_page_accessed(page);
+	}
+	kvm_release_held(page, hold);
 }
 EXPORT_SYMBOL_GPL(kvm_put_followed);
-
-/**
- * kvm_commit_followed() - The guest has the page mapped now: let go of it.
- * @kvm: the VM, with mmu_lock held since before the retry check.
- * @found: the answer; holds nothing any more.
- * @dirty: the guest may write it.
- *
- * Under the lock, because a file system may write a page back, and expect nobody
- * to dirty it afterwards, as soon as the notifier has run.
- */
-void kvm_commit_followed(struct kvm *kvm, struct kvm_followed_pfn *found, bool dirty)
-{
-	lockdep_assert_held(&kvm->mmu_lock);
-	kvm_put_followed(found, dirty);
-}
-EXPORT_SYMBOL_GPL(kvm_commit_followed);
 
 /**
  * kvm_follow_to_map() - Look up a page that KVM is going to map for itself.

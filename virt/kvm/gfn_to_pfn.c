@@ -14,8 +14,25 @@
 #include <linux/kvm_follow_pfn.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
+#include <linux/swap.h>
 
 #include "kvm_mm.h"
+
+/*
+ * The flags of a PG_reserved page belong to whoever reserved it
+ * (page-flags.h); of all others KVM may say that a guest used them.
+ */
+static void kvm_mark_page_dirty(struct page *page)
+{
+	if (!PageReserved(page))
+		SetPageDirty(page);
+}
+
+static void kvm_mark_page_accessed(struct page *page)
+{
+	if (!PageReserved(page))
+		mark_page_accessed(page);
+}
 
 /**
  * kvm_is_zone_device_page() - Is a page of ZONE_DEVICE?

@@ -5,9 +5,9 @@
  * Owns the way from an abort to a mapping, or to an error that tells the VMM what
  * could not be served: describe the fault, look up the memory, choose the size,
  * install, finish. Looks memory up through virt/kvm/follow_pfn.c and installs
- * through the page-table code; holds no page beyond the fault, and never looks
- * at a page that it finds in a guest's table. The memory of protected guests is
- * pkvm_guest.c's.
+ * through the page-table code, or in protected mode through EL2 (pkvm_stage2.c);
+ * holds no page beyond the fault, and never looks at a page that it finds in a
+ * guest's table. The memory of protected guests is pkvm_guest.c's.
  *
  * Order: mmap_lock is dropped before mmu_lock is taken; memory is touched (cache
  * maintenance, tags) under mmu_lock only, after the retry check.
@@ -27,6 +27,7 @@
 #include <asm/kvm_pkvm.h>
 #include <asm/kvm_ras.h>
 #include <asm/mte.h>
+#include <asm/pkvm_stage2.h>
 #include <asm/stage2_pgtable.h>
 #include <asm/virt.h>
 
@@ -79,6 +80,7 @@ static int describe_fault(struct stage2_fault *fault)
 {
 	struct kvm_vcpu *vcpu = fault->vcpu;
 
+	fault->granule = 0;
 	fault->write = kvm_is_write_fault(vcpu);
 	fault->exec = kvm_vcpu_trap_is_exec_fault(vcpu);
 	fault->logging = fault->slot->dirty_bitmap &&
@@ -106,7 +108,7 @@ static void describe_vma(struct stage2_fault *fault, struct vm_area_struct *vma)
 
 /*
  * Find the page, with one walk where the VMA is at hand and the page in place.
- * Returns as kvm_follow_pfn().
+ * Returns as kvm_follow_hva().
  */
 static int look_up(struct stage2_fault *fault, struct kvm_followed_pfn *found)
 {
@@ -149,7 +151,7 @@ static int look_up(struct stage2_fault *fault, struct kvm_followed_pfn *found)
 		ret = kvm_follow_mapped(&kfp, vma, fault->hva, found);
 	mmap_read_unlock(mm);
 
-	return ret == -ENOENT ? kvm_follow_pfn(&kfp, found) : ret;
+	return ret == -ENOENT ? kvm_follow_hva(&kfp, fault->hva, found) : ret;
 }
 
 /*
@@ -228,44 +230,57 @@ static int choose_prot(struct stage2_fault *fault,
 
 /* --------------------------------------------------------------- choose size */
 
-static void *user_table_va(phys_addr_t phys)
-{
-	return __va(phys);
-}
-
-static struct kvm_pgtable_mm_ops user_mm_ops = {
-	.phys_to_virt	= user_table_va,
-};
-
 /*
  * Bytes that the host's leaf maps, or -EAGAIN when there is none any more. With
  * mmu_lock held, after the retry check: the answer stays true as long.
  */
-static long host_leaf_size(struct kvm *kvm, hva_t hva)
+static long host_leaf_size(struct mm_struct *mm, hva_t hva)
 {
-	struct kvm_pgtable pgt = {
-		.pgd		= (kvm_pteref_t)kvm->mm->pgd,
-		.ia_bits	= vabits_actual,
-		.start_level	= KVM_PGTABLE_LAST_LEVEL + 1 -
-				  ARM64_HW_PGTABLE_LEVELS(vabits_actual),
-		.mm_ops		= &user_mm_ops,
-	};
+	pgd_t *pgdp = pgd_offset(mm, hva), pgd;
+	long size = -EAGAIN;
 	unsigned long flags;
-	kvm_pte_t pte = 0;
-	s8 level = 0;
-	int ret;
+	p4d_t *p4dp, p4d;
+	pud_t *pudp, pud;
+	pmd_t *pmdp, pmd;
 
 	/* The host frees tables after an IPI to all CPUs. */
 	local_irq_save(flags);
-	ret = kvm_pgtable_get_leaf(&pgt, hva, &pte, &level);
+
+	pgd = READ_ONCE(*pgdp);
+	if (!pgd_present(pgd))
+		goto out;
+
+	p4dp = p4d_offset_lockless(pgdp, pgd, hva);
+	p4d = READ_ONCE(*p4dp);
+	if (!p4d_present(p4d))
+		goto out;
+
+	pudp = pud_offset_lockless(p4dp, p4d, hva);
+	pud = READ_ONCE(*pudp);
+	if (!pud_present(pud))
+		goto out;
+	if (pud_leaf(pud)) {
+		if (pud_valid(pud))
+			size = PUD_SIZE;
+		goto out;
+	}
+
+	pmdp = pmd_offset_lockless(pudp, pud, hva);
+	pmd = READ_ONCE(*pmdp);
+	if (!pmd_present(pmd))
+		goto out;
+	if (pmd_leaf(pmd)) {
+		if (pmd_valid(pmd))
+			size = PMD_SIZE;
+		goto out;
+	}
+
+	if (pte_valid(__ptep_get(pte_offset_kernel(&pmd, hva))))
+		size = PAGE_SIZE;
+out:
 	local_irq_restore(flags);
 
-	if (ret)
-		return ret;
-	if (!kvm_pte_valid(pte))
-		return -EAGAIN;
-
-	return BIT(ARM64_HW_PGTABLE_LEVEL_SHIFT(level));
+	return size;
 }
 
 /*
@@ -300,7 +315,8 @@ static unsigned long largest_block(const struct stage2_fault *fault,
 /* Bytes to map, or an error. Called as host_leaf_size(). */
 static long choose_size(const struct stage2_fault *fault)
 {
-	unsigned long limit = PUD_SIZE;
+	/* EL2 takes no larger blocks. */
+	unsigned long limit = is_protected_kvm_enabled() ? PMD_SIZE : PUD_SIZE;
 	long size, leaf;
 
 	if (fault->logging)
@@ -320,7 +336,7 @@ static long choose_size(const struct stage2_fault *fault)
 	if (size == PAGE_SIZE)
 		return PAGE_SIZE;
 
-	leaf = host_leaf_size(fault->vcpu->kvm, fault->hva);
+	leaf = host_leaf_size(fault->vcpu->kvm->mm, fault->hva);
 	if (leaf < 0)
 		return leaf;
 
@@ -379,9 +395,13 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t pfn)
 	ipa = ALIGN_DOWN(ipa, size);
 	pfn = ALIGN_DOWN(pfn, size >> PAGE_SHIFT);
 
-	if (fault->granule && fault->granule == size)
+	if (fault->granule && fault->granule == size) {
+		if (is_protected_kvm_enabled())
+			return pkvm_s2_relax_perms(ipa, size, __pfn_to_phys(pfn),
+						   fault->prot);
 		return kvm_pgtable_stage2_relax_perms(pgt, ipa, fault->prot &
 						      ~KVM_NV_GUEST_MAP_SZ);
+	}
 
 	if (!fault->granule && kvm_has_mte(kvm) && is_normal(fault)) {
 		/* The VMM may have put in a VMA that the slot was not made with. */
@@ -389,6 +409,9 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t pfn)
 			return -EFAULT;
 		sanitise_tags(pfn, size);
 	}
+
+	if (is_protected_kvm_enabled())
+		return pkvm_s2_map(ipa, size, __pfn_to_phys(pfn), fault->prot);
 
 	return kvm_pgtable_stage2_map(pgt, ipa, size, __pfn_to_phys(pfn),
 				      fault->prot, &vcpu->arch.mmu_page_cache,
@@ -455,6 +478,15 @@ static int finish(const struct stage2_fault *fault, int ret)
 	return ret;
 }
 
+static int topup_tables(struct kvm_vcpu *vcpu)
+{
+	if (is_protected_kvm_enabled())
+		return pkvm_topup_stage2_mc(vcpu);
+
+	return kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
+					  kvm_mmu_cache_min_pages(vcpu->arch.hw_mmu));
+}
+
 static int serve(struct stage2_fault *fault)
 {
 	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
@@ -467,8 +499,7 @@ static int serve(struct stage2_fault *fault)
 
 	/* Only a page that has its permissions changed needs no table. */
 	if (fault->granule != PAGE_SIZE) {
-		ret = kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
-						 kvm_mmu_cache_min_pages(vcpu->arch.hw_mmu));
+		ret = topup_tables(vcpu);
 		if (ret)
 			return ret;
 	}
@@ -492,7 +523,10 @@ static void handle_access_fault(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa)
 	trace_kvm_access_fault(fault_ipa);
 
 	read_lock(&vcpu->kvm->mmu_lock);
-	kvm_pgtable_stage2_mkyoung(vcpu->arch.hw_mmu->pgt, fault_ipa);
+	if (is_protected_kvm_enabled())
+		pkvm_s2_mkyoung(fault_ipa);
+	else
+		kvm_pgtable_stage2_mkyoung(vcpu->arch.hw_mmu->pgt, fault_ipa);
 	read_unlock(&vcpu->kvm->mmu_lock);
 }
 
@@ -563,14 +597,16 @@ static bool handle_nested(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa,
 static int handle_memory_abort(struct kvm_vcpu *vcpu, phys_addr_t fault_ipa)
 {
 	struct kvm_s2_mmu *mmu = vcpu->arch.hw_mmu;
+	struct stage2_fault fault __uninitialized;
 	struct kvm_s2_trans trans;
-	struct stage2_fault fault = {
-		.vcpu		= vcpu,
-		.fault_ipa	= fault_ipa,
-		.ipa		= fault_ipa,
-	};
 	bool writable;
 	gfn_t gfn;
+
+	/* Each step fills in what is its own; clearing all of it costs. */
+	fault.vcpu = vcpu;
+	fault.nested = NULL;
+	fault.fault_ipa = fault_ipa;
+	fault.ipa = fault_ipa;
 
 	if (kvm_is_nested_s2_mmu(vcpu->kvm, mmu) && mmu->nested_stage2_enabled) {
 		if (handle_nested(vcpu, fault_ipa, &trans))

@@ -110,9 +110,10 @@ vmstat()
 	done </proc/vmstat
 }
 
-# Pages that are pinned now
+# Pages that are pinned now; each CPU has counts of its own until it is asked
 pins()
 {
+	cat /proc/sys/vm/stat_refresh
 	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
 }
 

@@ -44,6 +44,7 @@
 #include <nvhe/fixed_config.h>
 #include <nvhe/guest_regs.h>
 #include <nvhe/guest_stage2.h>
+#include <nvhe/vm_table.h>
 
 /* SCTLR_EL1 as KVM resets it: MMU and caches off, the RES1 bits of Armv8.0. */
 #define GUEST_RESET_SCTLR	0x00C50078UL
@@ -237,6 +238,94 @@ void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 
 	/* Whatever the vCPU had asked the host before is void. */
 	hyp_vcpu->exit_code = ARM_EXCEPTION_IRQ;
+}
+
+/*
+ * What the host may say of HCR_EL2 for an ordinary guest: when it waits, virtual
+ * interrupts, what it traps for its own emulation, and what the VM was made with.
+ * Not whether there is a stage 2, who gets SMCs, or how EL2 itself runs.
+ */
+#define HCR_HOST_MAY							\
+	(HCR_TWI | HCR_TWE | HCR_VI | HCR_VF | HCR_VSE | HCR_TVM |	\
+	 HCR_TRVM | HCR_RW | HCR_ATA | HCR_DCT | HCR_TID2 | HCR_TID4 |	\
+	 HCR_TID5 | HCR_TEA | HCR_TERR | HCR_TTLBOS)
+
+/**
+ * pkvm_ordinary_hcr() - HCR_EL2 for the next run of an ordinary guest.
+ * @host_vcpu: the host's vCPU.
+ *
+ * Return: EL2's choice, with the host's bits that harm nobody else.
+ */
+u64 pkvm_ordinary_hcr(const struct kvm_vcpu *host_vcpu)
+{
+	u64 hcr = HCR_GUEST_FLAGS & ~HCR_HOST_MAY;
+
+	if (has_hvhe())
+		hcr |= HCR_E2H;
+	if (cpus_have_final_cap(ARM64_HAS_STAGE2_FWB))
+		hcr |= HCR_FWB;
+
+	return hcr | (READ_ONCE(host_vcpu->arch.hcr_el2) & HCR_HOST_MAY);
+}
+
+/**
+ * pkvm_ordinary_debug_ptr() - The debug registers that an ordinary guest runs with.
+ * @host_vcpu: the host's vCPU.
+ *
+ * Return: the guest's own or those of the VMM's debugger, both in the host's vCPU.
+ */
+struct kvm_guest_debug_arch *pkvm_ordinary_debug_ptr(struct kvm_vcpu *host_vcpu)
+{
+	struct kvm_guest_debug_arch *own = &host_vcpu->arch.vcpu_debug_state;
+	struct kvm_guest_debug_arch *debugger = &host_vcpu->arch.external_debug_state;
+
+	return kern_hyp_va(READ_ONCE(host_vcpu->arch.debug_ptr)) == debugger ?
+	       debugger : own;
+}
+
+/**
+ * pkvm_adjust_pc() - Apply a pending exception or step to the host's registers.
+ * @hyp_vcpu: the vCPU that this CPU has loaded, or NULL.
+ *
+ * For an ordinary guest, whose VMM wants to see it done. What is pending for a
+ * protected one stays for the next entry.
+ */
+void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	struct kvm_vcpu *host_vcpu;
+
+	if (!hyp_vcpu || pkvm_hyp_vcpu_is_protected(hyp_vcpu))
+		return;
+
+	host_vcpu = hyp_vcpu->host_vcpu;
+	hyp_vcpu->vcpu.arch.ctxt = host_vcpu->arch.ctxt;
+	hyp_vcpu->vcpu.arch.ctxt.__hyp_running_vcpu = NULL;
+	hyp_vcpu->vcpu.arch.iflags = host_vcpu->arch.iflags;
+	hyp_vcpu->vcpu.arch.hcr_el2 = pkvm_ordinary_hcr(host_vcpu);
+
+	__kvm_adjust_pc(&hyp_vcpu->vcpu);
+
+	host_vcpu->arch.ctxt = hyp_vcpu->vcpu.arch.ctxt;
+	host_vcpu->arch.iflags = hyp_vcpu->vcpu.arch.iflags;
+}
+
+/**
+ * pkvm_host_cpu_if() - Where the host's state of the virtual GIC is.
+ * @cpu_if: what the host said, for a host that EL2 trusts.
+ *
+ * Return: in protected mode that of the vCPU that this CPU has loaded, NULL if it
+ * has none: then there is no state to move.
+ */
+struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if)
+{
+	struct pkvm_hyp_vcpu *hyp_vcpu;
+
+	if (!is_protected_kvm_enabled())
+		return kern_hyp_va(cpu_if);
+
+	hyp_vcpu = pkvm_get_loaded_hyp_vcpu();
+
+	return hyp_vcpu ? &hyp_vcpu->host_vcpu->arch.vgic_cpu.vgic_v3 : NULL;
 }
 
 /**

@@ -110,16 +110,26 @@ static void guest_s2_put_page(void *addr)
 	hyp_put_page(&current_vm->pool, addr);
 }
 
+/* The fixmap shows one page at a time; a leaf may be a block. */
 static void clean_dcache_guest_page(void *va, size_t size)
 {
-	__clean_dcache_guest_page(hyp_fixmap_map(__hyp_pa(va)), size);
-	hyp_fixmap_unmap();
+	size_t i;
+
+	for (i = 0; i < size; i += PAGE_SIZE) {
+		__clean_dcache_guest_page(hyp_fixmap_map(__hyp_pa(va) + i), PAGE_SIZE);
+		hyp_fixmap_unmap();
+	}
 }
 
 static void invalidate_icache_guest_page(void *va, size_t size)
 {
-	__invalidate_icache_guest_page(hyp_fixmap_map(__hyp_pa(va)), size);
-	hyp_fixmap_unmap();
+	size_t i;
+
+	for (i = 0; i < size; i += PAGE_SIZE) {
+		__invalidate_icache_guest_page(hyp_fixmap_map(__hyp_pa(va) + i),
+					       PAGE_SIZE);
+		hyp_fixmap_unmap();
+	}
 }
 
 /**
@@ -156,9 +166,11 @@ int kvm_guest_prepare_stage2(struct pkvm_hyp_vm *vm, void *pgd)
 		.icache_inval_pou	= invalidate_icache_guest_page,
 	};
 
+	/* Private pages change hands one by one, shared ones may be blocks. */
 	guest_lock_component(vm);
 	ret = __kvm_pgtable_stage2_init(mmu->pgt, mmu, &vm->mm_ops, 0,
-					guest_stage2_force_pte_cb);
+					vm->kvm.arch.pkvm.enabled ?
+					guest_stage2_force_pte_cb : NULL);
 	guest_unlock_component(vm);
 	if (ret)
 		return ret;

@@ -50,13 +50,21 @@ static bool host_entry_is_guest(kvm_pte_t pte)
 	       FIELD_GET(KVM_INVALID_PTE_OWNER_MASK, pte) == PKVM_ID_GUEST;
 }
 
-static void lock_host_and_guest(struct pkvm_hyp_vm *vm)
+/**
+ * lock_host_and_guest() - Take the locks of the host's and of a VM's tables.
+ * @vm: the VM.
+ */
+void lock_host_and_guest(struct pkvm_hyp_vm *vm)
 {
 	hyp_spin_lock(&host_mmu.lock);
 	guest_lock_component(vm);
 }
 
-static void unlock_host_and_guest(struct pkvm_hyp_vm *vm)
+/**
+ * unlock_host_and_guest() - Drop them.
+ * @vm: the VM.
+ */
+void unlock_host_and_guest(struct pkvm_hyp_vm *vm)
 {
 	guest_unlock_component(vm);
 	hyp_spin_unlock(&host_mmu.lock);
@@ -184,6 +192,36 @@ static bool host_entry_is_borrowed(phys_addr_t phys)
 }
 
 /**
+ * pkvm_check_guest_range() - Can these be pages for a guest at all?
+ * @vm: the VM.
+ * @pfn: first page frame, as the host gave it.
+ * @gfn: first guest frame, as the host gave it.
+ * @nr_pages: pages, as the host gave it.
+ * @phys: address of the first page, on success.
+ * @ipa: address of the first guest frame, on success.
+ *
+ * Return: 0; -EINVAL for a range that is empty, too long or wraps; -ERANGE beyond
+ * the VM's IPA size.
+ */
+int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_pages,
+			   u64 *phys, u64 *ipa)
+{
+	u64 end, size;
+
+	if (!nr_pages || nr_pages > PKVM_MAX_PAGES_PER_CALL)
+		return -EINVAL;
+
+	size = nr_pages << PAGE_SHIFT;
+	if (check_shl_overflow(pfn, PAGE_SHIFT, phys) ||
+	    check_shl_overflow(gfn, PAGE_SHIFT, ipa) ||
+	    check_add_overflow(*phys, size, &end) ||
+	    check_add_overflow(*ipa, size, &end))
+		return -EINVAL;
+
+	return end > BIT_ULL(vm->pgt.ia_bits) ? -ERANGE : 0;
+}
+
+/**
  * __pkvm_host_donate_guest() - The host gives pages to a protected guest.
  * @hyp_vcpu: the faulting vCPU, loaded on this CPU.
  * @pfn: first page frame, as the host gave it.
@@ -205,22 +243,15 @@ int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			     u64 nr_pages)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
-	u64 end, ipa, phys, size;
+	u64 ipa, phys;
 	int ret, need;
 
 	if (!pkvm_hyp_vcpu_is_protected(hyp_vcpu))
 		return -EINVAL;
-	if (!nr_pages || nr_pages > PKVM_MAX_PAGES_PER_CALL)
-		return -EINVAL;
 
-	size = nr_pages << PAGE_SHIFT;
-	if (check_shl_overflow(pfn, PAGE_SHIFT, &phys) ||
-	    check_shl_overflow(gfn, PAGE_SHIFT, &ipa) ||
-	    check_add_overflow(phys, size, &end) ||
-	    check_add_overflow(ipa, size, &end))
-		return -EINVAL;
-	if (end > BIT_ULL(vm->pgt.ia_bits))
-		return -ERANGE;
+	ret = pkvm_check_guest_range(vm, pfn, gfn, nr_pages, &phys, &ipa);
+	if (ret)
+		return ret;
 
 	/* Whatever the host has put out; the exact need is computed below. */
 	pkvm_refill_stage2_mc(hyp_vcpu);

@@ -73,6 +73,39 @@ struct pkvm_hyp_vm *pkvm_get_vm_by_idx(unsigned int idx)
 }
 
 /**
+ * pkvm_get_vm() - Find a VM, and keep it.
+ * @handle: the VM, as the host gave it.
+ *
+ * For calls that take longer than vm_table_lock should be held. As many CPUs as
+ * there are can have a VM, one time each: the count cannot overflow.
+ *
+ * Return: the VM, for pkvm_put_vm(), or NULL.
+ */
+struct pkvm_hyp_vm *pkvm_get_vm(pkvm_handle_t handle)
+{
+	struct pkvm_hyp_vm *hyp_vm;
+
+	hyp_spin_lock(&vm_table_lock);
+	hyp_vm = get_vm_by_handle(handle);
+	if (hyp_vm)
+		hyp_page_ref_inc(hyp_virt_to_page(hyp_vm));
+	hyp_spin_unlock(&vm_table_lock);
+
+	return hyp_vm;
+}
+
+/**
+ * pkvm_put_vm() - Let go of a VM.
+ * @hyp_vm: what pkvm_get_vm() returned.
+ */
+void pkvm_put_vm(struct pkvm_hyp_vm *hyp_vm)
+{
+	hyp_spin_lock(&vm_table_lock);
+	hyp_page_ref_dec(hyp_virt_to_page(hyp_vm));
+	hyp_spin_unlock(&vm_table_lock);
+}
+
+/**
  * pkvm_hyp_vm_idx() - A VM's place in the table.
  * @hyp_vm: the VM.
  *
@@ -175,9 +208,9 @@ int pkvm_load_hyp_vcpu(pkvm_handle_t handle, unsigned int vcpu_idx)
 	hyp_vcpu->loaded = slot;
 	hyp_page_ref_inc(hyp_virt_to_page(hyp_vm));
 
-	/* TLBs and I-cache are private to each vCPU, as the host ensures too. */
+	/* TLBs and I-cache are private to each vCPU. */
 	last_ran = &(*this_cpu_ptr(&last_vcpu_ran))[pkvm_hyp_vm_idx(hyp_vm)];
-	if (pkvm_hyp_vcpu_is_protected(hyp_vcpu) && *last_ran != vcpu_idx + 1) {
+	if (*last_ran != vcpu_idx + 1) {
 		__kvm_flush_cpu_context(&hyp_vm->kvm.arch.mmu);
 		*last_ran = vcpu_idx + 1;
 	}
@@ -255,7 +288,8 @@ int __pkvm_start_teardown_vm(pkvm_handle_t handle)
  * Takes vm_table_lock, which nothing in a guest's way waits for long: a page
  * takes about as long as it takes to clear it.
  *
- * Return: how many pages were returned, at least one; -EINVAL for no pages;
+ * Return: how many pages were returned, at least one; -EINVAL for no pages, and for
+ * an ordinary VM, whose pages are the host's (__pkvm_guest_stage2_op());
  * -ENOENT when there is no such VM, or the first page is not there; -EBUSY
  * when teardown has not begun; or what __pkvm_host_reclaim_page() says of the
  * first page.
@@ -279,6 +313,8 @@ int __pkvm_reclaim_guest_pages(pkvm_handle_t handle, u64 pfn, u64 gfn,
 		hyp_vm = get_vm_by_handle(handle);
 		if (!hyp_vm)
 			ret = -ENOENT;
+		else if (!hyp_vm->kvm.arch.pkvm.enabled)
+			ret = -EINVAL;
 		else if (!hyp_vm->is_dying)
 			ret = -EBUSY;
 		else

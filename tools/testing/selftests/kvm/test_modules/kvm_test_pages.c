@@ -450,6 +450,8 @@ static int ktp_mmap(struct file *file, struct vm_area_struct *vma)
 	struct buffer *buf = file->private_data;
 	unsigned long end;
 
+	/* A fault takes the VMA's lock first, then the buffer's. */
+	vma_start_write(vma);
 	guard(rwsem_read)(&buf->lock);
 	if (!buf->now)
 		return -ENXIO;

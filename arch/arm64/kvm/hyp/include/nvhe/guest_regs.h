@@ -20,6 +20,10 @@ int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 			       bool be);
+u64 pkvm_ordinary_hcr(const struct kvm_vcpu *host_vcpu);
+struct kvm_guest_debug_arch *pkvm_ordinary_debug_ptr(struct kvm_vcpu *host_vcpu);
+void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu);
+struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if);
 void pkvm_flush_ptrauth(struct kvm_vcpu *vcpu);
 void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr);
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu);

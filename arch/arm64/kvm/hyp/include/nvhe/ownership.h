@@ -15,8 +15,12 @@
 #include <nvhe/pkvm.h>
 
 /* Pages that one hypercall may move; bounds the time spent at EL2. */
-#define PKVM_MAX_PAGES_PER_CALL	512
+#define PKVM_MAX_PAGES_PER_CALL	PTRS_PER_PTE
 
+void lock_host_and_guest(struct pkvm_hyp_vm *vm);
+void unlock_host_and_guest(struct pkvm_hyp_vm *vm);
+int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_pages,
+			   u64 *phys, u64 *ipa);
 int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			     u64 nr_pages);
 int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);

@@ -12,6 +12,8 @@
 extern hyp_spinlock_t vm_table_lock;
 
 struct pkvm_hyp_vm *get_vm_by_handle(pkvm_handle_t handle);
+struct pkvm_hyp_vm *pkvm_get_vm(pkvm_handle_t handle);
+void pkvm_put_vm(struct pkvm_hyp_vm *hyp_vm);
 struct pkvm_hyp_vm *pkvm_get_vm_by_idx(unsigned int idx);
 unsigned int pkvm_hyp_vm_idx(const struct pkvm_hyp_vm *hyp_vm);
 int insert_vm_table_entry(struct pkvm_hyp_vm *hyp_vm);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory that the host shares with ordinary guests, and their tables.
+ * Implemented in guest_share.c.
+ */
+#ifndef __KVM_NVHE_GUEST_SHARE_H__
+#define __KVM_NVHE_GUEST_SHARE_H__
+
+#include <asm/kvm_pkvm.h>
+
+#include <nvhe/mem_protect.h>
+#include <nvhe/pkvm.h>
+
+/* Owned by the host, and mapped by ordinary guests; see struct hyp_page. */
+#define PKVM_PAGE_SHARED_GUESTS	__PKVM_PAGE_RESERVED
+
+int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
+			    u64 nr_pages, enum kvm_pgtable_prot prot);
+int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
+			    enum kvm_pgtable_prot prot);
+s64 __pkvm_guest_stage2_op(pkvm_handle_t handle, u32 op, u64 gfn, u64 nr_pages);
+
+#endif /* __KVM_NVHE_GUEST_SHARE_H__ */

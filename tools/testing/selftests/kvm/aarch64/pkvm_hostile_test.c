@@ -1,0 +1,1611 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * EL2 against a host kernel that is its enemy: calls with any arguments, in any
+ * order and state (S20 to S27, S30 to S34, S40 to S44, S80). Each must be answered
+ * by the error that EL2's own documentation names, and change nothing: guests go on
+ * with what they had (I1, I3), pages are who they belonged to, and the machine lives.
+ *
+ * The module kvm_hostile_host makes the calls; this file owns what is tried.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/sizes.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "pageref.h"
+#include "pkvm.h"
+#include "../test_modules/kvm_hostile_host.h"
+
+#define TIMEOUT		180
+#define PAGE		4096ul
+#define MEM_SIZE	SZ_1M
+#define RWX		(KHH_R | KHH_W | KHH_X)
+#define RW		(KHH_R | KHH_W)
+#define NOT_SUPPORTED	(-1L)
+#define ANYTHING	0x5a5a0000c0de5a5aul
+
+/* Guest frames that no memslot has, but the guest's identity map does. */
+#define FREE_GFN	(PKVM_HOLE_IPA / PAGE)
+/* In a protected VM: a private page, and one that it lends to the host. */
+#define PRIVATE_GFN	(PKVM_MEM_IPA / PAGE + 1)
+#define LENT_GFN	(PKVM_MEM_IPA / PAGE + 2)
+
+static int dev = -1;
+static struct khh_info info;
+
+/* ------------------------------------------------------------ the module */
+
+static const char *load_module(void)
+{
+	static char why[PATH_MAX + 128];
+	bool debug = !access("/proc/lockdep", F_OK);
+	char self[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t len;
+	int i, fd;
+
+	len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (len < 0)
+		return "cannot tell where the program is";
+	self[len] = 0;
+	snprintf(path, sizeof(path), "%s/../%s%s", dirname(self), debug ? "debug/" : "",
+		 KHH_MODULE);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) {
+		snprintf(why, sizeof(why), "cannot load %s: %s", path, strerror(errno));
+		return why;
+	}
+	close(fd);
+	for (i = 0; i < 100 && access(KHH_DEVICE, R_OK | W_OK); i++)
+		usleep(10000);
+	return NULL;
+}
+
+#define khh_must(cmd, arg)						\
+	TEST_ASSERT(!ioctl(dev, cmd, arg), "%s: %s", #cmd, strerror(errno))
+
+static void calls(int cpu, int vcpu_fd, struct khh_call *c, int nr)
+{
+	struct khh_calls all = {
+		.cpu = cpu, .vcpu_fd = vcpu_fd, .nr = nr, .calls = (uintptr_t)c,
+	};
+
+	khh_must(KHH_IOC_CALLS, &all);
+}
+
+#define KHH_CALL(_fn, ...) ((struct khh_call) { .fn = (_fn), .args = { __VA_ARGS__ } })
+
+/* One call: what EL2 answers, or ANYTHING when it did not know the call. */
+static long one_call(int cpu, int vcpu_fd, struct khh_call c)
+{
+	calls(cpu, vcpu_fd, &c, 1);
+	if (c.smccc) {
+		printf("# function %u: register 0 is %lld\n", c.fn, c.smccc);
+		return ANYTHING;
+	}
+	return c.ret;
+}
+
+#define hvc(fn, ...)		one_call(-1, -1, KHH_CALL(fn, __VA_ARGS__))
+#define hvc_on(cpu, fn, ...)	one_call(cpu, -1, KHH_CALL(fn, __VA_ARGS__))
+#define hvc_vcpu(vcpu, fn, ...)	one_call(-1, (vcpu)->fd, KHH_CALL(fn, __VA_ARGS__))
+
+static void topup(struct pkvm_vcpu *vcpu)
+{
+	struct khh_mc mc = { .vcpu_fd = vcpu->fd, .topup = 16 };
+
+	khh_must(KHH_IOC_MC, &mc);
+}
+
+/* As a host that wants to succeed: with table pages whenever EL2 asks for them. */
+static long patient_call(struct pkvm_vcpu *vcpu, struct khh_call c)
+{
+	long ret;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		ret = one_call(-1, vcpu->fd, c);
+		if (ret <= 0 || ret == (long)ANYTHING)
+			break;
+		topup(vcpu);
+	}
+	return ret;
+}
+
+static long share(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t gfn, uint64_t nr,
+		  uint64_t prot)
+{
+	return patient_call(vcpu, KHH_CALL(KHH_pkvm_host_share_guest, pfn, gfn, nr, prot));
+}
+
+static long donate(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t gfn, uint64_t nr)
+{
+	return patient_call(vcpu, KHH_CALL(KHH_pkvm_host_donate_guest, pfn, gfn, nr));
+}
+
+static struct khh_vm vm_info(struct pkvm_vm *vm, uint64_t gfn)
+{
+	struct khh_vm v = { .vm_fd = vm->fd, .gfn = gfn };
+
+	khh_must(KHH_IOC_VM, &v);
+	return v;
+}
+
+static uint32_t handle_of(struct pkvm_vm *vm)
+{
+	return vm_info(vm, 0).handle;
+}
+
+static long s2_op(uint64_t handle, uint64_t op, uint64_t gfn, uint64_t nr)
+{
+	return hvc(KHH_pkvm_guest_stage2_op, handle, op, gfn, nr);
+}
+
+/* EL2 stops for interrupts. */
+static long take_back(struct pkvm_vm *vm, uint64_t gfn, uint64_t nr)
+{
+	uint64_t end = gfn + nr;
+	long left = nr;
+
+	while (left > 0)
+		left = s2_op(handle_of(vm), KHH_OP_UNSHARE, end - left, left);
+	return left;
+}
+
+static uint64_t page_alloc(unsigned int order)
+{
+	struct khh_pages p = { .order = order };
+
+	khh_must(KHH_IOC_ALLOC, &p);
+	return p.pfn;
+}
+
+static void page_free(uint64_t pfn)
+{
+	struct khh_pages p = { .pfn = pfn };
+
+	khh_must(KHH_IOC_FREE, &p);
+}
+
+/* The host kernel touches a page: 0 or the errno of the fault. */
+static int peek_at(uint64_t pfn, uint64_t offset, uint64_t *val)
+{
+	struct khh_access a = { .pfn = pfn, .offset = offset };
+
+	int err = ioctl(dev, KHH_IOC_PEEK, &a) ? errno : 0;
+
+	*val = a.value;
+	return err;
+}
+
+static int poke_at(uint64_t pfn, uint64_t offset, uint64_t val)
+{
+	struct khh_access a = { .pfn = pfn, .offset = offset, .value = val };
+
+	return ioctl(dev, KHH_IOC_POKE, &a) ? errno : 0;
+}
+
+static int page_peek(uint64_t pfn, uint64_t *val)
+{
+	return peek_at(pfn, 0, val);
+}
+
+static int page_poke(uint64_t pfn, uint64_t val)
+{
+	return poke_at(pfn, 0, val);
+}
+
+static struct khh_mc vcpu_info(struct pkvm_vcpu *vcpu)
+{
+	struct khh_mc mc = { .vcpu_fd = vcpu->fd };
+
+	khh_must(KHH_IOC_MC, &mc);
+	return mc;
+}
+
+/* A field of the host's vCPU: the page that it is in. The linear map has no gaps. */
+static uint64_t field_pfn(const struct khh_mc *mc, uint64_t addr)
+{
+	return mc->pfn + addr / PAGE - mc->addr / PAGE;
+}
+
+/* Does the host have this page for itself? Only then EL2 takes a share of it. */
+static bool page_is_alone(uint64_t pfn)
+{
+	if (hvc(KHH_pkvm_host_share_hyp, pfn))
+		return false;
+	return !hvc(KHH_pkvm_host_unshare_hyp, pfn);
+}
+
+/* The host reads and writes the page as ever. */
+static bool page_is_usable(uint64_t pfn)
+{
+	uint64_t val;
+
+	return !page_poke(pfn, ANYTHING) && !page_peek(pfn, &val) && val == ANYTHING;
+}
+
+/* ------------------------------------------------------------ the machine */
+
+/* EL2's carve-out, as the kernel reported it at boot. */
+static bool find_el2_memory(uint64_t *pfn, uint64_t *nr)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	uint64_t mib, base;
+	char line[8192], *p;
+	ssize_t len;
+
+	*nr = 0;
+	while ((len = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (len <= 0)
+			continue;
+		line[len] = 0;
+		p = strstr(line, "Reserved ");
+		if (!p || !strstr(line, "kvm [") ||
+		    sscanf(p, "Reserved %lu MiB at 0x%lx", &mib, &base) != 2)
+			continue;
+		*pfn = base / PAGE;
+		*nr = mib * SZ_1M / PAGE;
+	}
+	close(fd);
+	return *nr;
+}
+
+struct places {
+	uint64_t last_ram;	/* pfn of the last page of memory */
+	uint64_t hole;		/* of a page that is nothing */
+	uint64_t mmio;		/* of a device, or 0 */
+};
+
+static void find_places(struct places *p)
+{
+	FILE *f = fopen("/proc/iomem", "r");
+	uint64_t start, end;
+	char line[256];
+
+	memset(p, 0, sizeof(*p));
+	TEST_ASSERT(f, "cannot open /proc/iomem");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx", &start, &end) != 2)
+			continue;
+		if (strstr(line, "System RAM") && end / PAGE > p->last_ram)
+			p->last_ram = end / PAGE;
+		if (strstr(line, "pl031"))
+			p->mmio = start / PAGE;
+	}
+	fclose(f);
+	TEST_ASSERT(p->last_ram, "no memory in /proc/iomem");
+	/* Far beyond: the end of memory may be hidden or a device. */
+	p->hole = p->last_ram + SZ_1G / PAGE;
+}
+
+/* ------------------------------------------------------------- fixture */
+
+FIXTURE(host) {
+	struct pkvm_vm *a, *b;		/* ordinary */
+	struct pkvm_vm *p, *q;		/* protected */
+	struct pkvm_vcpu *va, *vb, *vp, *vq;
+	uint64_t page;			/* the host's own */
+	uint64_t seed;
+	uint64_t next_gfn;		/* of p, for probes by donation */
+	bool a_dead, b_dead, p_dead, q_dead;
+	int klog;
+};
+
+static struct pkvm_vm *make_vm(bool ordinary, uint64_t seed)
+{
+	struct pkvm_opts opts = {
+		.ordinary = ordinary, .mem_size = MEM_SIZE,
+	};
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+
+	pkvm_must(vcpu, guest_fill, PKVM_MEM_IPA, 4 * PAGE, seed);
+	if (!ordinary)
+		TEST_ASSERT(!pkvm_must(vcpu, guest_hvc, PKVM_HVC_SHARE, LENT_GFN * PAGE),
+			    "the guest cannot share a page");
+	topup(vcpu);
+	return vm;
+}
+
+static const char *unavailable(void)
+{
+	const char *why;
+
+	if (pkvm_forced_ordinary() || !pkvm_protected_mode())
+		return "KVM is not in protected mode: there is no EL2 to attack";
+	why = pkvm_unavailable();
+	return why ?: load_module();
+}
+
+FIXTURE_SETUP(host)
+{
+	const char *why = unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	dev = open(KHH_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(dev, 0);
+	khh_must(KHH_IOC_INFO, &info);
+	self->klog = klog_open();
+	self->seed = pkvm_seed();
+	self->a = make_vm(true, self->seed);
+	self->b = make_vm(true, self->seed + 1);
+	self->p = make_vm(false, self->seed + 2);
+	self->q = make_vm(false, self->seed + 3);
+	self->va = pkvm_vcpu0(self->a);
+	self->vb = pkvm_vcpu0(self->b);
+	self->vp = pkvm_vcpu0(self->p);
+	self->vq = pkvm_vcpu0(self->q);
+	self->page = page_alloc(0);
+	self->next_gfn = FREE_GFN + 0x1000;
+}
+
+static bool vm_is_sound(struct pkvm_vcpu *vcpu, uint64_t seed)
+{
+	return !pkvm_must(vcpu, guest_verify, PKVM_MEM_IPA, 4 * PAGE, seed);
+}
+
+/* Whatever was tried: the guests have their memory, the host has its own. */
+FIXTURE_TEARDOWN(host)
+{
+	const char *bad;
+
+	if (!self->a)
+		return;
+	EXPECT_TRUE(self->a_dead || vm_is_sound(self->va, self->seed));
+	EXPECT_TRUE(self->b_dead || vm_is_sound(self->vb, self->seed + 1));
+	EXPECT_TRUE(self->p_dead || vm_is_sound(self->vp, self->seed + 2));
+	EXPECT_TRUE(self->q_dead || vm_is_sound(self->vq, self->seed + 3));
+	pkvm_vm_free(self->a);
+	pkvm_vm_free(self->b);
+	pkvm_vm_free(self->p);
+	pkvm_vm_free(self->q);
+	EXPECT_TRUE(page_is_usable(self->page));
+	EXPECT_TRUE(page_is_alone(self->page));
+	page_free(self->page);
+	close(dev);
+	bad = klog_complaint(self->klog);
+	EXPECT_EQ(bad, NULL) {
+		TH_LOG("the kernel says: %s", bad);
+	}
+	close(self->klog);
+}
+
+/*
+ * Would EL2 give this page to a protected guest? It does if it can, so that the page
+ * comes back by force, and what was in it is lost.
+ */
+static long try_donation(struct _test_data_host *self, uint64_t pfn)
+{
+	long ret = donate(self->vp, pfn, self->next_gfn++, 1);
+
+	if (!ret && hvc(KHH_pkvm_host_force_reclaim, pfn))
+		return ANYTHING;
+	return ret;
+}
+
+/* ---------------------------------------------------------- S21: numbers */
+
+TEST_F_TIMEOUT(host, barred_and_unknown_calls, TIMEOUT)
+{
+	static const uint64_t whole[] = {
+		0, 1, 2, 3,		/* of the stub: vectors, restart */
+		0x84000000, 0xc4000003,	/* of PSCI */
+		0x8600ff01, 0xc6000003,	/* what guests call */
+		0xffffffff, ~0ul, 1ul << 63, 0x1c6000000,
+	};
+	struct khh_call c;
+	uint64_t id;
+	int i;
+
+	for (id = 0; id < 0x10000; id++) {
+		if (id >= info.first_id && id < info.nr_ids)
+			continue;
+		if (id > info.nr_ids + 64 && id % 251)
+			continue;
+		c = (struct khh_call) { .fn = KHH_NUMBER, .id = id,
+					.args = { self->page, 1, 1, 1, 1, 1 } };
+		calls(-1, -1, &c, 1);
+		EXPECT_EQ(c.smccc, NOT_SUPPORTED) {
+			TH_LOG("number %lu", id);
+		}
+	}
+	for (i = 0; i < ARRAY_SIZE(whole); i++) {
+		c = (struct khh_call) { .fn = KHH_WHOLE, .id = whole[i] };
+		calls(-1, -1, &c, 1);
+		EXPECT_EQ(c.smccc, NOT_SUPPORTED) {
+			TH_LOG("function %#lx", whole[i]);
+		}
+	}
+}
+
+TEST_F_TIMEOUT(host, finalize_again, TIMEOUT)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++)
+		EXPECT_EQ(hvc_on(cpu, KHH_pkvm_prot_finalize), -EPERM);
+}
+
+/* --------------------------------------------------- S23: which vCPU is loaded */
+
+TEST_F_TIMEOUT(host, no_vcpu_loaded, TIMEOUT)
+{
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_guest, self->page, FREE_GFN, 1, RWX), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_relax_guest, FREE_GFN, RWX), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_donate_guest, self->page, FREE_GFN, 1), -EINVAL);
+	EXPECT_EQ(hvc(KHH_kvm_vcpu_run, vm_info(self->a, 0).addr), -EINVAL);
+	/* Putting nothing is nothing. */
+	hvc(KHH_pkvm_vcpu_put);
+	hvc(KHH_pkvm_vcpu_put);
+	EXPECT_TRUE(page_is_alone(self->page));
+}
+
+TEST_F_TIMEOUT(host, load_of_what_is_not_there, TIMEOUT)
+{
+	uint64_t handle = handle_of(self->a), bad[] = {
+		0, 1, info.handle_offset - 1, info.handle_offset + info.max_vms - 1,
+		info.handle_offset + info.max_vms, 0x7fffffff, 0x80000000, 0xffffffff,
+		~0ul, 1ul << 63,
+	};
+	uint64_t idx[] = { 1, 2, 255, 256, 511, 512, 0x7fffffff, 0x80000000, 0xffffffff,
+			   ~0ul };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(hvc(KHH_pkvm_vcpu_load, bad[i], 0), -ENOENT) {
+			TH_LOG("handle %#lx", bad[i]);
+			hvc(KHH_pkvm_vcpu_put);
+		}
+	}
+	for (i = 0; i < ARRAY_SIZE(idx); i++) {
+		EXPECT_EQ(hvc(KHH_pkvm_vcpu_load, handle, idx[i]), -ENOENT) {
+			TH_LOG("vCPU %#lx", idx[i]);
+			hvc(KHH_pkvm_vcpu_put);
+		}
+	}
+}
+
+/* Handles and indices have 32 bits: more is the same as without, or refused. */
+TEST_F_TIMEOUT(host, numbers_of_more_than_32_bits, TIMEOUT)
+{
+	uint64_t handle = handle_of(self->a) + (1ul << 32);
+	struct khh_call c[2] = {
+		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->a), 1ul << 32),
+		KHH_CALL(KHH_pkvm_vcpu_put),
+	};
+	long ret;
+
+	calls(-1, -1, c, 2);
+	EXPECT_TRUE(!c[0].ret || c[0].ret == -ENOENT);
+	ret = s2_op(handle, KHH_OP_TLBI, 0, 1);
+	EXPECT_TRUE(!ret || ret == -ENOENT);
+	/* Not the VM next to it. */
+	EXPECT_EQ(s2_op(1ul << 32, KHH_OP_TLBI, 0, 1), -ENOENT);
+}
+
+TEST_F_TIMEOUT(host, load_twice, TIMEOUT)
+{
+	struct khh_call c[] = {
+		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->p), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->p), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->q), 0),
+		KHH_CALL(KHH_pkvm_vcpu_put),
+		KHH_CALL(KHH_pkvm_vcpu_put),
+		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->q), 0),
+		KHH_CALL(KHH_pkvm_vcpu_put),
+	};
+
+	calls(-1, -1, c, ARRAY_SIZE(c));
+	EXPECT_EQ(c[0].ret, 0);
+	EXPECT_EQ(c[1].ret, -EBUSY);
+	EXPECT_EQ(c[2].ret, -EBUSY);
+	EXPECT_EQ(c[5].ret, 0);
+}
+
+/* Base hole 4: one vCPU on two CPUs. */
+TEST_F_TIMEOUT(host, load_on_two_cpus, TIMEOUT)
+{
+	uint64_t handle = handle_of(self->p);
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(hvc_on(0, KHH_pkvm_vcpu_load, handle, 0), 0);
+	EXPECT_EQ(hvc_on(1, KHH_pkvm_vcpu_load, handle, 0), -EBUSY);
+	/* What is not loaded here cannot be put from here. */
+	hvc_on(1, KHH_pkvm_vcpu_put);
+	EXPECT_EQ(hvc_on(1, KHH_pkvm_vcpu_load, handle, 0), -EBUSY);
+	/* S40 */
+	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, handle), -EBUSY);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, handle), -EBUSY);
+	hvc_on(0, KHH_pkvm_vcpu_put);
+	EXPECT_EQ(hvc_on(1, KHH_pkvm_vcpu_load, handle, 0), 0);
+	hvc_on(1, KHH_pkvm_vcpu_put);
+}
+
+/* A vCPU runs only as the one that is loaded. */
+TEST_F_TIMEOUT(host, run_another_than_the_loaded, TIMEOUT)
+{
+	struct khh_mc a = { .vcpu_fd = self->va->fd }, b = { .vcpu_fd = self->vb->fd };
+
+	khh_must(KHH_IOC_MC, &a);
+	khh_must(KHH_IOC_MC, &b);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_kvm_vcpu_run, b.addr), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_kvm_vcpu_run, 0), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_kvm_vcpu_run, a.addr + 8), -EINVAL);
+}
+
+/* ------------------------------------------------- sharing: S20, the arguments */
+
+TEST_F_TIMEOUT(host, share_of_a_bad_range, TIMEOUT)
+{
+	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
+	static const uint64_t nrs[] = { 0, 513, 1024, 1ul << 52, 1ul << 63, ~0ul };
+	static const uint64_t frames[] = { ~0ul, ~0ul - 511, 1ul << 52, 1ul << 63,
+					   (1ul << 52) - 1 };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(nrs); i++)
+		EXPECT_EQ(share(self->va, self->page, FREE_GFN, nrs[i], RWX), -EINVAL);
+	for (i = 0; i < ARRAY_SIZE(frames); i++) {
+		EXPECT_EQ(share(self->va, frames[i], FREE_GFN, 1, RWX), -EINVAL) {
+			TH_LOG("pfn %#lx", frames[i]);
+		}
+		EXPECT_EQ(share(self->va, self->page, frames[i], 1, RWX), -EINVAL) {
+			TH_LOG("gfn %#lx", frames[i]);
+		}
+		EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_donate_guest, frames[i],
+				   FREE_GFN, 1), -EINVAL);
+		EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_donate_guest, self->page,
+				   frames[i], 1), -EINVAL);
+	}
+	for (i = 0; i < ARRAY_SIZE(nrs); i++)
+		EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_donate_guest, self->page,
+				   FREE_GFN, nrs[i]), -EINVAL);
+	EXPECT_EQ(share(self->va, self->page, top, 1, RWX), -ERANGE);
+	EXPECT_EQ(share(self->va, self->page, top - 1, 2, RWX), -ERANGE);
+	EXPECT_EQ(donate(self->vp, self->page, top, 1), -ERANGE);
+	/* Nothing is there, and the page is as it was. */
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
+	EXPECT_TRUE(page_is_alone(self->page));
+	/* The last page of the address space is one. */
+	EXPECT_EQ(share(self->va, self->page, top - 1, 1, RWX), 0);
+	EXPECT_EQ(take_back(self->a, top - 1, 1), 0);
+}
+
+TEST_F_TIMEOUT(host, share_with_a_bad_prot, TIMEOUT)
+{
+	static const uint64_t prots[] = {
+		0, KHH_W, KHH_X, KHH_W | KHH_X, KHH_DEV, KHH_NC, KHH_W | KHH_NC,
+		KHH_R | KHH_DEV | KHH_NC, KHH_R | KHH_X | KHH_DEV, KHH_R | KHH_X | KHH_NC,
+		RWX | KHH_SW(0), RWX | KHH_SW(1), RWX | KHH_SW(2), RWX | KHH_SW(3),
+		RWX | KHH_SW(0) | KHH_SW(1), RWX | 1ul << 5, RWX | 1ul << 32,
+		RWX | 1ul << 54, RWX | 1ul << 59, RWX | 1ul << 63, ~0ul,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(prots); i++) {
+		EXPECT_EQ(share(self->va, self->page, FREE_GFN, 1, prots[i]), -EINVAL) {
+			TH_LOG("prot %#lx", prots[i]);
+		}
+		/* 0 makes young, for which there is nothing. */
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+				   prots[i]), prots[i] ? -EINVAL : -EAGAIN) {
+			TH_LOG("prot %#lx", prots[i]);
+		}
+	}
+	EXPECT_TRUE(page_is_alone(self->page));
+}
+
+/* S30: the kinds of VM do not mix. */
+TEST_F_TIMEOUT(host, calls_for_the_other_kind_of_vm, TIMEOUT)
+{
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN);
+	uint32_t op;
+
+	EXPECT_EQ(share(self->vp, self->page, FREE_GFN, 1, RWX), -EINVAL);
+	EXPECT_EQ(share(self->vp, self->page, PRIVATE_GFN, 1, RWX), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, RWX), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, 0), -EINVAL);
+	EXPECT_EQ(donate(self->va, self->page, FREE_GFN, 1), -EINVAL);
+	for (op = 0; op <= KHH_NR_OPS; op++)
+		EXPECT_EQ(s2_op(p.handle, op, PRIVATE_GFN, 1), -EINVAL);
+	EXPECT_TRUE(page_is_alone(self->page));
+}
+
+/* ------------------------------------------------ sharing: S25, whose the page is */
+
+/* No type and no permission makes EL2 show this page to an ordinary guest. */
+static bool is_refused(struct pkvm_vcpu *vcpu, uint64_t pfn, const char *what)
+{
+	static const uint64_t prots[] = { RWX, KHH_R, RW | KHH_DEV, RW | KHH_NC };
+	bool good = true;
+	long ret;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(prots); i++) {
+		ret = share(vcpu, pfn, FREE_GFN, 1, prots[i]);
+		if (ret != -EPERM) {
+			printf("# share of %s, pfn %#lx, prot %#lx: %ld\n", what, pfn,
+			       prots[i], ret);
+			good = false;
+		}
+	}
+	return good;
+}
+
+TEST_F_TIMEOUT(host, share_of_a_protected_guests_page, TIMEOUT)
+{
+	struct khh_vm v = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	uint64_t val;
+
+	ASSERT_NE(v.guest_pfn, 0);
+	ASSERT_NE(l.guest_pfn, 0);
+	EXPECT_TRUE(is_refused(self->va, v.guest_pfn, "a private page"));
+	EXPECT_TRUE(is_refused(self->va, l.guest_pfn, "a lent page"));
+	EXPECT_EQ(page_peek(v.guest_pfn, &val), EFAULT);
+	EXPECT_EQ(page_peek(l.guest_pfn, &val), 0);
+}
+
+TEST_F_TIMEOUT(host, share_of_el2s_memory, TIMEOUT)
+{
+	uint64_t pfn, nr, val, i;
+
+	if (!find_el2_memory(&pfn, &nr))
+		SKIP(return, "the kernel's log does not tell where EL2's memory is");
+	for (i = 0; i < nr; i += nr / 16 ?: 1) {
+		EXPECT_TRUE(is_refused(self->va, pfn + i, "EL2's memory"));
+		EXPECT_EQ(page_peek(pfn + i, &val), EFAULT);
+		EXPECT_EQ(page_poke(pfn + i, val), EFAULT);
+	}
+	EXPECT_TRUE(is_refused(self->va, pfn + nr - 1, "EL2's last page"));
+	/* From the host's into EL2's, and out of it. */
+	EXPECT_EQ(share(self->va, pfn - 1, FREE_GFN, 2, RWX), -EPERM);
+	EXPECT_EQ(share(self->va, pfn + nr - 1, FREE_GFN, 2, RWX), -EPERM);
+	EXPECT_EQ(donate(self->vp, pfn, self->next_gfn, 1), -EPERM);
+}
+
+TEST_F_TIMEOUT(host, share_of_what_is_shared_with_el2, TIMEOUT)
+{
+	struct khh_mc mc = { .vcpu_fd = self->vp->fd };
+
+	khh_must(KHH_IOC_MC, &mc);
+	EXPECT_TRUE(is_refused(self->va, vm_info(self->p, 0).pfn, "struct kvm"));
+	EXPECT_TRUE(is_refused(self->va, mc.pfn, "struct kvm_vcpu"));
+	EXPECT_EQ(donate(self->vp, mc.pfn, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, vm_info(self->q, 0).pfn, self->next_gfn, 1), -EPERM);
+}
+
+TEST_F_TIMEOUT(host, share_of_what_is_no_memory, TIMEOUT)
+{
+	struct places at;
+
+	find_places(&at);
+	EXPECT_EQ(share(self->va, at.hole, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(donate(self->vp, at.hole, self->next_gfn, 1), -EPERM);
+	/* Part of it. */
+	EXPECT_EQ(donate(self->vp, at.hole - 1, self->next_gfn, 2), -EPERM);
+	if (!at.mmio)
+		SKIP(return, "no PL031 here: the rest of the case did not run");
+	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, KHH_R), -EPERM);
+	EXPECT_EQ(donate(self->vp, at.mmio, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, at.mmio), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, at.hole), -EPERM);
+	/* As what it is, it can be shared. */
+	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, RW | KHH_DEV), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+}
+
+TEST_F_TIMEOUT(host, the_last_page_of_memory, TIMEOUT)
+{
+	struct places at;
+
+	find_places(&at);
+	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 2, RWX), -EPERM);
+	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 512, RWX), -EPERM);
+	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 1, RWX), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, at.last_ram), 1);
+}
+
+/* ---------------------------------------------------------- counts of shares */
+
+TEST_F_TIMEOUT(host, two_places_in_two_vms, TIMEOUT)
+{
+	uint64_t pfn = self->page, ipa = FREE_GFN * PAGE;
+
+	ASSERT_EQ(page_poke(pfn, 0x1234), 0);
+	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(share(self->va, pfn, FREE_GFN + 1, 1, RWX), 0);
+	ASSERT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), 0);
+	/* The very same again is nobody's gain. */
+	EXPECT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), -EAGAIN);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 0x1234);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + PAGE), 0x1234);
+	EXPECT_EQ(pkvm_must(self->vb, guest_load, ipa), 0x1234);
+
+	EXPECT_EQ(try_donation(self, pfn), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), -EPERM);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_EQ(try_donation(self, pfn), -EPERM);
+	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
+	EXPECT_EQ(try_donation(self, pfn), -EPERM);
+	EXPECT_FALSE(page_is_alone(pfn));
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + PAGE), 0x1234);
+	/* Nothing there: no count goes down. */
+	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_EQ(try_donation(self, pfn), -EPERM);
+	EXPECT_EQ(take_back(self->a, FREE_GFN + 1, 1), 0);
+	EXPECT_TRUE(page_is_alone(pfn));
+	EXPECT_EQ(try_donation(self, pfn), 0);
+}
+
+/* What is replaced is counted off, and the other page on. */
+TEST_F_TIMEOUT(host, replaced_by_another_page, TIMEOUT)
+{
+	uint64_t other = page_alloc(0), ipa = FREE_GFN * PAGE;
+
+	ASSERT_EQ(page_poke(other, 2), 0);
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(share(self->va, other, FREE_GFN, 1, RWX), 0);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 2);
+	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_FALSE(page_is_alone(other));
+	/* A refusal does not cost what is there... */
+	EXPECT_EQ(share(self->va, vm_info(self->p, PRIVATE_GFN).guest_pfn, FREE_GFN, 1, RWX),
+		  -EPERM);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 2);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_TRUE(page_is_alone(other));
+	page_free(other);
+}
+
+/* A page is counted up to 65535 times; the next is refused, and EL2 lives. */
+TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
+{
+	const uint64_t most = 65535, first = FREE_GFN;
+	struct khh_call c;
+	uint64_t n = 0;
+
+	while (n < most) {
+		c = KHH_CALL(KHH_pkvm_host_share_guest, self->page, first + n, 1, RW);
+		c.repeat = min(most - n, 1024ul);
+		c.step[1] = 1;
+		calls(-1, self->va->fd, &c, 1);
+		n += c.done;
+		ASSERT_EQ(c.smccc, 0);
+		ASSERT_GE(c.ret, 0) {
+			TH_LOG("after %lu", n);
+		}
+		if (c.ret)
+			topup(self->va);
+	}
+	EXPECT_EQ(share(self->va, self->page, first + n, 1, RW), -EBUSY);
+	EXPECT_EQ(share(self->vb, self->page, first, 1, RW), -EBUSY);
+	EXPECT_EQ(try_donation(self, self->page), -EPERM);
+	EXPECT_EQ(take_back(self->a, first, 1), 0);
+	EXPECT_EQ(share(self->vb, self->page, first, 1, RW), 0);
+	EXPECT_EQ(share(self->va, self->page, first, 1, RW), -EBUSY);
+	EXPECT_EQ(take_back(self->a, first, most), 0);
+	EXPECT_FALSE(page_is_alone(self->page));
+	EXPECT_EQ(take_back(self->b, first, 1), 0);
+	EXPECT_EQ(try_donation(self, self->page), 0);
+}
+
+/* S31 */
+TEST_F_TIMEOUT(host, blocks_and_pages, TIMEOUT)
+{
+	const uint64_t gfn = FREE_GFN, ipa = gfn * PAGE;
+	uint64_t block = page_alloc(9), i;
+
+	ASSERT_EQ(block % 512, 0);
+	ASSERT_EQ(gfn % 512, 0);
+	for (i = 0; i < 512; i++)
+		ASSERT_EQ(page_poke(block + i, i), 0);
+
+	/* A page over a block: the block goes, as a whole. */
+	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 511 * PAGE), 511);
+	EXPECT_EQ(try_donation(self, block + 511), -EPERM);
+	ASSERT_EQ(share(self->va, self->page, gfn + 5, 1, RWX), 0);
+	EXPECT_TRUE(page_is_alone(block));
+	EXPECT_TRUE(page_is_alone(block + 5));
+	EXPECT_TRUE(page_is_alone(block + 511));
+	EXPECT_EQ(try_donation(self, block + 5), 0);
+	EXPECT_FALSE(page_is_alone(self->page));
+
+	/* A block over pages, also over the same ones. */
+	ASSERT_EQ(share(self->va, block + 9, gfn + 9, 3, RWX), 0);
+	ASSERT_EQ(share(self->vb, block + 9, gfn + 9, 3, RWX), 0);
+	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_EQ(share(self->va, block, gfn, 512, RWX), -EAGAIN);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 10 * PAGE), 10);
+
+	/* A part of a block is all of it. */
+	EXPECT_EQ(take_back(self->a, gfn + 200, 1), 0);
+	for (i = 0; i < 512; i++) {
+		ASSERT_EQ(page_is_alone(block + i), i < 9 || i > 11) {
+			TH_LOG("page %lu", i);
+		}
+	}
+	EXPECT_EQ(take_back(self->b, gfn, 512), 0);
+
+	/* Twice, in blocks and in odd pieces. */
+	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+	ASSERT_EQ(share(self->vb, block, gfn, 512, RWX), 0);
+	ASSERT_EQ(share(self->vb, block + 1, gfn + 1024, 511, RWX), 0);
+	ASSERT_EQ(share(self->va, block + 3, gfn + 2049, 300, RWX), 0);
+	EXPECT_EQ(take_back(self->a, gfn, 512), 0);
+	EXPECT_EQ(take_back(self->b, gfn, 512), 0);
+	EXPECT_TRUE(page_is_alone(block));
+	EXPECT_EQ(try_donation(self, block + 1), -EPERM);
+	EXPECT_EQ(take_back(self->b, gfn + 1024, 512), 0);
+	EXPECT_TRUE(page_is_alone(block + 1));
+	EXPECT_EQ(try_donation(self, block + 302), -EPERM);
+	EXPECT_TRUE(page_is_alone(block + 303));
+	EXPECT_EQ(take_back(self->a, gfn, 4096), 0);
+	for (i = 0; i < 512; i++)
+		ASSERT_TRUE(page_is_alone(block + i));
+	EXPECT_EQ(donate(self->vp, block, FREE_GFN, 512), 0);
+	for (i = 0; i < 512; i++)
+		ASSERT_EQ(hvc(KHH_pkvm_host_force_reclaim, block + i), 0);
+	page_free(block);
+}
+
+/* A range with one page that may not be shared shares none. */
+TEST_F_TIMEOUT(host, a_range_is_shared_as_a_whole, TIMEOUT)
+{
+	uint64_t block = page_alloc(9), i;
+
+	ASSERT_EQ(donate(self->vp, block + 300, self->next_gfn++, 1), 0);
+	EXPECT_EQ(share(self->va, block, FREE_GFN, 512, RWX), -EPERM);
+	EXPECT_EQ(share(self->va, block + 299, FREE_GFN, 2, RWX), -EPERM);
+	EXPECT_EQ(donate(self->vq, block, FREE_GFN, 512), -EPERM);
+	for (i = 0; i < 512; i++)
+		ASSERT_EQ(page_is_alone(block + i), i != 300);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, block + 300), 0);
+	page_free(block);
+}
+
+/* ------------------------------------------------------- permissions, ranges */
+
+TEST_F_TIMEOUT(host, relax_gives_what_it_says, TIMEOUT)
+{
+	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
+	struct pkvm_vcpu *v = self->va;
+
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, top, RW), -ERANGE);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, 1ul << 52, RW), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, ~0ul, RW), -EINVAL);
+	ASSERT_EQ(share(v, self->page, FREE_GFN, 1, KHH_R), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW | KHH_SW(0)), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 0), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), 0);
+	pkvm_must(v, guest_store, FREE_GFN * PAGE, 77);
+	EXPECT_EQ(pkvm_must(v, guest_load, FREE_GFN * PAGE), 77);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
+}
+
+/* S22 */
+TEST_F_TIMEOUT(host, range_operations_with_bad_arguments, TIMEOUT)
+{
+	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
+	uint64_t h = handle_of(self->a), handles[] = {
+		0, 1, h - 0x1000, info.handle_offset - 1,
+		info.handle_offset + info.max_vms - 1, info.handle_offset + info.max_vms,
+		0x80000000, 0xffffffff, ~0ul, -h,
+	};
+	uint64_t op;
+	int i;
+
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
+	for (i = 0; i < ARRAY_SIZE(handles); i++) {
+		EXPECT_EQ(s2_op(handles[i], KHH_OP_UNSHARE, FREE_GFN, 1), -ENOENT) {
+			TH_LOG("handle %#lx", handles[i]);
+		}
+	}
+	for (op = 0; op < KHH_NR_OPS; op++) {
+		EXPECT_EQ(s2_op(h, op, FREE_GFN, 0), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, ~0ul, 1), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, 1ul << 52, 1), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, FREE_GFN, ~0ul), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, FREE_GFN, 1ul << 52), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, (1ul << 52) - 1, 1), -EINVAL);
+		EXPECT_EQ(s2_op(h, op, top, 1), -ERANGE);
+		EXPECT_EQ(s2_op(h, op, top - 1, 2), -ERANGE);
+		if (op != KHH_OP_UNSHARE)
+			EXPECT_EQ(s2_op(h, op, 0, info.max_op_pages + 1), -EINVAL);
+	}
+	for (op = KHH_NR_OPS; op < KHH_NR_OPS + 10; op++)
+		EXPECT_EQ(s2_op(h, op, FREE_GFN, 1), -EINVAL);
+	EXPECT_EQ(s2_op(h, 0xffffffff, FREE_GFN, 1), -EINVAL);
+	/* After all that the guest still has the page. */
+	pkvm_must(self->va, guest_store, FREE_GFN * PAGE, 55);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, FREE_GFN * PAGE), 55);
+	EXPECT_EQ(take_back(self->a, 0, top), 0);
+	EXPECT_TRUE(page_is_alone(self->page));
+}
+
+/* The operations on all kinds of leaves: nobody may clean what is no memory. */
+TEST_F_TIMEOUT(host, range_operations_on_all_kinds_of_leaves, TIMEOUT)
+{
+	uint64_t block = page_alloc(9), h = handle_of(self->a), op;
+	struct places at;
+
+	find_places(&at);
+	ASSERT_EQ(share(self->va, block, FREE_GFN, 512, RWX), 0);
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 512, 1, KHH_R), 0);
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 514, 1, RW | KHH_NC), 0);
+	if (at.mmio)
+		ASSERT_EQ(share(self->va, at.mmio, FREE_GFN + 515, 1, RW | KHH_DEV), 0);
+	EXPECT_EQ(share(self->va, at.hole, FREE_GFN + 516, 1, RW | KHH_NC), 0);
+	for (op = KHH_OP_WRPROTECT; op < KHH_NR_OPS; op++) {
+		EXPECT_GE(s2_op(h, op, FREE_GFN, 1024), 0);
+		EXPECT_GE(s2_op(h, op, FREE_GFN + 100, 3), 0);
+		EXPECT_GE(s2_op(h, op, FREE_GFN, info.max_op_pages), 0);
+	}
+	EXPECT_EQ(s2_op(h, KHH_OP_TEST_YOUNG, FREE_GFN + 513, 1), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1024), 0);
+	EXPECT_TRUE(page_is_alone(block + 100));
+	page_free(block);
+}
+
+/* ------------------------------------------------------------- donation: S24, S25 */
+
+TEST_F_TIMEOUT(host, donation_of_each_state, TIMEOUT)
+{
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	uint64_t pfn = self->page, val;
+
+	/* Private to the same guest, to another; lent. */
+	EXPECT_EQ(donate(self->vp, p.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, p.guest_pfn, PRIVATE_GFN, 1), -EPERM);
+	EXPECT_EQ(donate(self->vq, p.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, l.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(donate(self->vq, l.guest_pfn, FREE_GFN, 1), -EPERM);
+	/* Shared with EL2. */
+	ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), 0);
+	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), -EPERM);
+	ASSERT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), -EPERM);
+	/* Where the guest has another page. */
+	EXPECT_EQ(donate(self->vp, pfn, PRIVATE_GFN, 1), -EEXIST);
+	EXPECT_EQ(donate(self->vp, pfn, LENT_GFN, 1), -EEXIST);
+	/* The host's own; then it is not. */
+	ASSERT_EQ(page_poke(pfn, 0x77), 0);
+	ASSERT_EQ(donate(self->vp, pfn, FREE_GFN, 1), 0);
+	EXPECT_EQ(pkvm_must(self->vp, guest_load, FREE_GFN * PAGE), 0x77);
+	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN + 1, 1), -EPERM);
+	EXPECT_EQ(donate(self->vq, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, pfn), 0);
+	EXPECT_EQ(page_peek(pfn, &val), EFAULT);
+	EXPECT_EQ(page_poke(pfn, 1), EFAULT);
+	/* I5: it comes back empty, and its place stays lost. */
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn), 0);
+	EXPECT_EQ(page_peek(pfn, &val), 0);
+	EXPECT_EQ(val, 0);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn), -EAGAIN);
+	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EHWPOISON);
+}
+
+TEST_F_TIMEOUT(host, share_hyp_of_what_the_host_has_not, TIMEOUT)
+{
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	uint64_t bad[] = { p.guest_pfn, l.guest_pfn, 0, 0, 0, 0, ~0ul, 1ul << 51 };
+	struct places at;
+	uint64_t nr;
+	int i;
+
+	find_places(&at);
+	bad[2] = at.hole;
+	bad[3] = at.mmio;
+	bad[4] = find_el2_memory(&bad[5], &nr) ? bad[5] + nr / 2 : at.hole;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, bad[i]), bad[i] == ~0ul ||
+			  bad[i] == 1ul << 51 ? -ERANGE : -EPERM) {
+			TH_LOG("pfn %#lx", bad[i]);
+		}
+		EXPECT_LT(hvc(KHH_pkvm_host_unshare_hyp, bad[i]), 0);
+	}
+	/* In use by EL2: a vCPU's structure stays. */
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, p.pfn), -EBUSY);
+}
+
+TEST_F_TIMEOUT(host, access_questions_about_nothing, TIMEOUT)
+{
+	static const uint64_t far[] = { 1ul << 52, 1ul << 63, ~0ul };
+	uint64_t pfn, nr;
+	struct places at;
+	int i;
+
+	find_places(&at);
+	for (i = 0; i < ARRAY_SIZE(far); i++) {
+		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, far[i]), -EINVAL);
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, far[i]), -EINVAL);
+	}
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, at.hole), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, at.mmio), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, at.hole), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, at.mmio), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 1);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, self->page), -EAGAIN);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, vm_info(self->p, LENT_GFN).guest_pfn),
+		  -EAGAIN);
+	if (find_el2_memory(&pfn, &nr)) {
+		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, pfn), 0);
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn), -EPERM);
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn + nr - 1), -EPERM);
+	}
+}
+
+/* -------------------------------------------------------------- the end of VMs */
+
+static long reclaim(uint32_t handle, uint64_t pfn, uint64_t gfn, uint64_t nr)
+{
+	return hvc(KHH_pkvm_reclaim_guest_pages, handle, pfn, gfn, nr);
+}
+
+/* S41, S42 */
+TEST_F_TIMEOUT(host, reclaim_and_finalize_out_of_order, TIMEOUT)
+{
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	uint64_t h = p.handle, q = vm_info(self->q, PRIVATE_GFN).guest_pfn, val;
+
+	EXPECT_EQ(reclaim(h, p.guest_pfn, PRIVATE_GFN, 1), -EBUSY);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_start_teardown_vm, h), -EBUSY);
+	EXPECT_TRUE(vm_is_sound(self->vp, self->seed + 2));
+
+	self->p_dead = true;
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	/* S43 */
+	EXPECT_EQ(hvc(KHH_pkvm_vcpu_load, h, 0), -EBUSY);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
+	EXPECT_EQ(page_peek(p.guest_pfn, &val), EFAULT);
+	EXPECT_EQ(reclaim(h, q, PRIVATE_GFN, 1), -EPERM);
+	EXPECT_EQ(reclaim(h, self->page, PRIVATE_GFN, 1), -EPERM);
+	EXPECT_EQ(reclaim(h, p.guest_pfn, LENT_GFN, 1), -EPERM);
+	EXPECT_EQ(reclaim(h, p.guest_pfn, FREE_GFN, 1), -ENOENT);
+	EXPECT_EQ(reclaim(h, p.guest_pfn, PRIVATE_GFN, 0), -EINVAL);
+	EXPECT_EQ(reclaim(h, p.guest_pfn, 1ul << 52, 1), -EINVAL);
+	EXPECT_EQ(reclaim(h, 1ul << 52, PRIVATE_GFN, 1), -EINVAL);
+	EXPECT_EQ(reclaim(h, p.guest_pfn, (1ul << (p.ipa_bits - 12)), 1), -ERANGE);
+	EXPECT_EQ(reclaim(h + 1000, p.guest_pfn, PRIVATE_GFN, 1), -ENOENT);
+	EXPECT_EQ(reclaim(handle_of(self->q), q, PRIVATE_GFN, 1), -EBUSY);
+	EXPECT_EQ(page_peek(p.guest_pfn, &val), EFAULT);
+	EXPECT_EQ(page_peek(q, &val), EFAULT);
+	EXPECT_EQ(page_peek(l.guest_pfn, &val), 0);
+	/* The host does the rest when the VM is closed. */
+}
+
+/* S44: the names of what is gone are gone. */
+TEST_F_TIMEOUT(host, handle_of_a_vm_that_is_gone, TIMEOUT)
+{
+	struct pkvm_vm *vm = make_vm(false, 1);
+	uint64_t h = handle_of(vm);
+
+	pkvm_vm_free(vm);
+	EXPECT_EQ(hvc(KHH_pkvm_vcpu_load, h, 0), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -ENOENT);
+	EXPECT_EQ(reclaim(h, self->page, FREE_GFN, 1), -ENOENT);
+	EXPECT_EQ(s2_op(h, KHH_OP_TLBI, 0, 1), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, 0), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, ~0ul), -ENOENT);
+}
+
+TEST_F_TIMEOUT(host, finalize_with_pages_shared, TIMEOUT)
+{
+	uint64_t h = handle_of(self->a);
+
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_start_teardown_vm, h), -EBUSY);
+	self->a_dead = true;
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
+	EXPECT_FALSE(page_is_alone(self->page));
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_TRUE(page_is_alone(self->page));
+}
+
+/*
+ * An ordinary guest has nothing to be reclaimed: what is shared with it is counted,
+ * and taken back by unsharing. If a page could be reclaimed from one while another
+ * maps it, it would be the host's alone by name only, and a protected guest's
+ * memory after that would be everybody's (I1, I3).
+ */
+TEST_F_TIMEOUT(host, reclaim_from_an_ordinary_vm, TIMEOUT)
+{
+	uint64_t h = handle_of(self->a), pfn = self->page, seen, val;
+
+	ASSERT_EQ(page_poke(pfn, 0x1111), 0);
+	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), 0);
+	EXPECT_LT(reclaim(h, pfn, FREE_GFN, 1), 0);
+	self->a_dead = true;
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	EXPECT_LT(reclaim(h, pfn, FREE_GFN, 1), 0);
+	EXPECT_EQ(page_peek(pfn, &val), 0);
+	EXPECT_EQ(val, 0x1111);
+	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM) {
+		/* How bad is it? */
+		pkvm_must(self->vp, guest_store, FREE_GFN * PAGE, 0x5ec2e7);
+		seen = pkvm_must(self->vb, guest_load, FREE_GFN * PAGE);
+		TH_LOG("the ordinary guest reads %#lx, the protected guest's secret is %#x",
+		       seen, 0x5ec2e7);
+		hvc(KHH_pkvm_host_force_reclaim, pfn);
+	}
+	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+}
+
+/*
+ * What is shared need not be memory. EL2 may not write to a device, or to nothing,
+ * because the host says so: where nothing answers, that is EL2's end (S80).
+ */
+TEST_F_TIMEOUT(host, reclaim_of_what_is_no_memory, TIMEOUT)
+{
+	uint64_t h = handle_of(self->a), pfn = page_alloc(0);
+	struct places at;
+
+	find_places(&at);
+	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(share(self->va, at.hole, FREE_GFN + 1, 1, RW | KHH_DEV), 0);
+	self->a_dead = true;
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	EXPECT_LT(reclaim(h, at.hole, FREE_GFN + 1, 1), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 2), 0);
+	page_free(pfn);
+}
+
+/* -------------------------------------------------------- S33: pages for tables */
+
+static struct khh_mc set_mc(struct pkvm_vcpu *vcpu, uint64_t head, uint64_t nr)
+{
+	struct khh_mc mc = { .vcpu_fd = vcpu->fd, .set = 1, .head = head, .nr = nr };
+
+	khh_must(KHH_IOC_MC, &mc);
+	return mc;
+}
+
+TEST_F_TIMEOUT(host, table_pages_that_are_not_the_hosts, TIMEOUT)
+{
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	/* Far away, so that it needs tables; each in a region of its own. */
+	uint64_t gfn = 1ul << (vm_info(self->a, 0).ipa_bits - 13), pfn, nr, val;
+	uint64_t heads[13], nrs[] = { 1, 1000, ~0ul };
+	struct khh_mc mine, after;
+	int i, j, n = 0;
+	struct places at;
+	long ret;
+
+	find_places(&at);
+	heads[n++] = 0;
+	heads[n++] = self->page * PAGE + 8;
+	heads[n++] = self->page * PAGE + 4095;
+	heads[n++] = p.guest_pfn * PAGE;
+	heads[n++] = l.guest_pfn * PAGE;
+	heads[n++] = p.pfn * PAGE;
+	heads[n++] = at.hole * PAGE;
+	heads[n++] = at.mmio * PAGE;
+	heads[n++] = ~0ul;
+	heads[n++] = ~0ul << 12;
+	heads[n++] = 1ul << 52;
+	/* Shared with a guest, as EL2 will find. */
+	heads[n++] = self->page * PAGE;
+	if (find_el2_memory(&pfn, &nr))
+		heads[n++] = (pfn + 3) * PAGE;
+
+	ASSERT_EQ(share(self->vb, self->page, FREE_GFN, 1, RW), 0);
+	/* Whatever EL2 holds from before is used up first. */
+	for (i = 0; i < 64; i++) {
+		mine = set_mc(self->va, 0, 0);
+		ret = hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
+			       gfn + i * 512ul * 512, 1, RW);
+		set_mc(self->va, mine.head, mine.nr);
+		if (ret > 0)
+			break;
+		ASSERT_EQ(ret, 0);
+	}
+	ASSERT_GT(ret, 0);
+	gfn += i * 512ul * 512;
+	mine = set_mc(self->va, 0, 0);
+	for (i = 0; i < n; i++) {
+		for (j = 0; j < ARRAY_SIZE(nrs); j++) {
+			set_mc(self->va, heads[i], nrs[j]);
+			EXPECT_GT(hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
+					   gfn, 1, RW), 0) {
+				TH_LOG("head %#lx, %lu pages", heads[i], nrs[j]);
+			}
+			after = set_mc(self->va, 0, 0);
+			EXPECT_EQ(after.head, heads[i]);
+			EXPECT_EQ(after.nr, nrs[j]);
+		}
+	}
+	set_mc(self->va, mine.head, mine.nr);
+	EXPECT_EQ(share(self->va, self->page, gfn, 1, RW), 0);
+	EXPECT_EQ(page_peek(l.guest_pfn, &val), 0);
+	EXPECT_EQ(take_back(self->a, 0, 1ul << (vm_info(self->a, 0).ipa_bits - 12)), 0);
+	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
+}
+
+/* A page that EL2 took for tables is EL2's. */
+TEST_F_TIMEOUT(host, table_pages_are_el2s, TIMEOUT)
+{
+	uint64_t gfn = 1ul << (vm_info(self->a, 0).ipa_bits - 13), val;
+	struct khh_mc mc = { .vcpu_fd = self->va->fd };
+	uint64_t head = 0;
+	int i;
+
+	topup(self->va);
+	for (i = 0; i < 64; i++) {
+		khh_must(KHH_IOC_MC, &mc);
+		head = mc.head;
+		ASSERT_EQ(share(self->va, self->page, gfn + i * 512ul * 512, 1, RW), 0);
+		mc = (struct khh_mc) { .vcpu_fd = self->va->fd };
+		khh_must(KHH_IOC_MC, &mc);
+		if (mc.head != head)
+			break;
+		topup(self->va);
+		mc = (struct khh_mc) { .vcpu_fd = self->va->fd };
+	}
+	ASSERT_NE(mc.head, head);
+	EXPECT_TRUE(is_refused(self->vb, head / PAGE, "a table"));
+	EXPECT_EQ(donate(self->vp, head / PAGE, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, head / PAGE), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, head / PAGE), -EPERM);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, head / PAGE), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, head / PAGE), -EPERM);
+	EXPECT_EQ(page_peek(head / PAGE, &val), EFAULT);
+	EXPECT_EQ(page_poke(head / PAGE, 0), EFAULT);
+	EXPECT_EQ(take_back(self->a, gfn, 64ul * 512 * 512), 0);
+}
+
+/* ------------------------------------------------- S20: host pointers to EL2 */
+
+TEST_F_TIMEOUT(host, vms_from_memory_that_is_not_shared, TIMEOUT)
+{
+	struct khh_vm a = vm_info(self->a, 0);
+	struct khh_mc mc = { .vcpu_fd = self->va->fd };
+	struct khh_pages m = { .order = 4 };
+
+	khh_must(KHH_IOC_MC, &mc);
+	khh_must(KHH_IOC_ALLOC, &m);
+	/* No struct kvm there. */
+	EXPECT_EQ(hvc(KHH_pkvm_init_vm, m.addr, m.addr + 8 * PAGE, m.addr + 12 * PAGE),
+		  -EPERM);
+	/* Its structures are in use, unaligned, or the same. */
+	EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, a.addr & ~(PAGE - 1), m.addr), -ENOMEM);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr + 8, m.addr), -ENOMEM);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr), -ENOMEM);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, 0, 0), -ENOMEM);
+	/* vCPUs: of no VM, one too many, of memory in use. */
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, 0, mc.addr, m.addr), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, ~0ul, mc.addr, m.addr), -ENOENT);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, m.addr), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, m.addr + 8), -ENOMEM);
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, mc.addr & ~(PAGE - 1)), -ENOMEM);
+	EXPECT_TRUE(page_is_alone(m.pfn));
+	EXPECT_TRUE(page_is_alone(m.pfn + 15));
+	page_free(m.pfn);
+}
+
+/*
+ * Base hole 1 and 12: a guest without a stage 2 has all of the machine's memory. So
+ * the host's word on HCR_EL2 must not count, for no kind of VM (I1, I3).
+ */
+TEST_F_TIMEOUT(host, run_without_stage_2, TIMEOUT)
+{
+	static const uint32_t code[] = {
+		0xd503201f,	/* nop: KVM may yet step over one instruction */
+		0xd503201f,	/* nop */
+		0xf9400001,	/* ldr x1, [x0] */
+		0xf9000041,	/* str x1, [x2] */
+		0xd5033f9f,	/* dsb sy */
+		0x14000000,	/* b . */
+	};
+	const uint64_t secret = 0x5ec2e7, ipa = PKVM_MEM_IPA + 8 * PAGE;
+	uint64_t pfn = self->page, victim, hcr, val, seen = 0;
+	struct khh_mc mc = vcpu_info(self->va);
+	uint64_t hcr_pfn = field_pfn(&mc, mc.hcr_addr), off = mc.hcr_addr % PAGE;
+	int i;
+
+	pkvm_must(self->vp, guest_store, ipa, secret);
+	victim = vm_info(self->p, ipa / PAGE).guest_pfn;
+	ASSERT_NE(victim, 0);
+	ASSERT_EQ(page_peek(victim, &val), EFAULT);
+
+	for (i = 0; i < ARRAY_SIZE(code); i += 2)
+		ASSERT_EQ(poke_at(pfn, 4 * i, code[i] | (uint64_t)code[i + 1] << 32), 0);
+	ASSERT_EQ(poke_at(pfn, 0x800, 0), 0);
+	self->a_dead = true;
+	/* MMU off: the guest's addresses are the machine's, if nobody translates. */
+	ASSERT_EQ(pkvm_set_reg(self->va, KVM_ARM64_SYS_REG(SYS_SCTLR_EL1), 0x30d00980), 0);
+	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.pc), pfn * PAGE), 0);
+	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.pstate), 0x3c5), 0);
+	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.regs[0]), victim * PAGE), 0);
+	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.regs[2]), pfn * PAGE + 0x800), 0);
+	ASSERT_EQ(peek_at(hcr_pfn, off, &hcr), 0);
+	ASSERT_EQ(hcr & 1, 1);
+	ASSERT_EQ(poke_at(hcr_pfn, off, hcr & ~1ul), 0);
+	pkvm_resume_timeout(self->va, 300);
+	ASSERT_EQ(poke_at(hcr_pfn, off, hcr), 0);
+	ASSERT_EQ(peek_at(pfn, 0x800, &seen), 0);
+	EXPECT_EQ(seen, 0) {
+		TH_LOG("without stage 2 an ordinary guest reads %#lx; the secret is %#lx",
+		       seen, secret);
+	}
+}
+
+/* The guest's PSTATE is the host's to give, but not a mode of EL2 or above. */
+TEST_F_TIMEOUT(host, run_in_a_mode_that_is_not_a_guests, TIMEOUT)
+{
+	static const uint64_t modes[] = { 0x9, 0x8, 0xd, 0xc, 0xf, 0x1, 0x3, 0x1f, 0x1a, 0x16 };
+	struct khh_mc mc = vcpu_info(self->va);
+	uint64_t pfn = field_pfn(&mc, mc.pstate_addr), off = mc.pstate_addr % PAGE, seen;
+	int i;
+
+	self->a_dead = true;
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		ASSERT_EQ(poke_at(pfn, off, 0x3c0 | modes[i]), 0);
+		pkvm_resume_timeout(self->va, 50);
+		ASSERT_EQ(peek_at(pfn, off, &seen), 0);
+		/* EL1, or an illegal return, after which nothing is executed. */
+		EXPECT_TRUE(seen & 1ul << 20 || (seen & 0x1f) <= 5 || seen & 0x10) {
+			TH_LOG("mode %#lx: PSTATE %#lx", modes[i], seen);
+		}
+		ASSERT_EQ(pkvm_vcpu_init(self->va, false), 0);
+	}
+}
+
+/* S20, S80: addresses that EL2 has no mapping for, nor a reason to follow. */
+TEST_F_TIMEOUT(host, addresses_that_el2_does_not_have, TIMEOUT)
+{
+	struct khh_pages mine = {};
+	uint64_t bad[4];
+	int i;
+
+	khh_must(KHH_IOC_ALLOC, &mine);
+	bad[0] = mine.addr;
+	bad[1] = mine.addr + 1;
+	bad[2] = ~0ul;
+	bad[3] = 0;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		hvc(KHH_kvm_adjust_pc, bad[i]);
+		hvc(KHH_vgic_v3_restore_vmcr_aprs, bad[i]);
+		hvc(KHH_vgic_v3_save_vmcr_aprs, bad[i]);
+	}
+	page_free(mine.pfn);
+}
+
+/*
+ * Base hole 2: EL2 saves the state of the GIC where the host tells it. If that place
+ * may be EL2's own memory then the host writes there, and reads what is there.
+ */
+TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
+{
+	/* Active priorities of group 1, after the last word of group 0. */
+	const uint64_t mark = 0x100ul << 32, other = 0x10000ul << 32;
+	struct khh_mc mc = vcpu_info(self->va), later;
+	uint64_t pfn = field_pfn(&mc, mc.cpu_if_addr + 24);
+	uint64_t off = (mc.cpu_if_addr + 24) % PAGE, place, before, val;
+	struct khh_call c[3];
+	int i;
+
+	/* A page that EL2 takes into its stock of table pages, and does not use yet. */
+	for (i = 0; i < 64; i++) {
+		topup(self->va);
+		mc = vcpu_info(self->va);
+		ASSERT_EQ(share(self->va, self->page, FREE_GFN + i * 512ul * 512, 1, RW), 0);
+		later = vcpu_info(self->va);
+		if (later.head != mc.head)
+			break;
+	}
+	ASSERT_NE(later.head, mc.head);
+	ASSERT_EQ(page_peek(mc.head / PAGE, &val), EFAULT);
+	/* The kernel's address of it; beyond what a list of pages uses. */
+	place = mc.addr - mc.addr % PAGE - mc.pfn * PAGE + mc.head + 2048;
+
+	ASSERT_EQ(peek_at(pfn, off, &before), 0);
+	ASSERT_EQ(poke_at(pfn, off, mark), 0);
+	c[0] = KHH_CALL(KHH_vgic_v3_restore_vmcr_aprs, mc.cpu_if_addr);
+	c[1] = KHH_CALL(KHH_vgic_v3_save_vmcr_aprs, place);
+	calls(-1, -1, c, 2);
+	ASSERT_EQ(poke_at(pfn, off, other), 0);
+	c[1] = KHH_CALL(KHH_vgic_v3_restore_vmcr_aprs, place);
+	c[2] = KHH_CALL(KHH_vgic_v3_save_vmcr_aprs, mc.cpu_if_addr);
+	calls(-1, -1, c, 3);
+	ASSERT_EQ(peek_at(pfn, off, &val), 0);
+	ASSERT_EQ(poke_at(pfn, off, before), 0);
+	EXPECT_EQ(val, other) {
+		TH_LOG("through EL2's own memory %#lx came back", val);
+	}
+	calls(-1, -1, c, 1);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 64ul * 512 * 512), 0);
+}
+
+/* ------------------------------------------------------------- S26, S32: races */
+
+struct racer {
+	pthread_t tid;
+	int cpu, vcpu_fd;
+	struct pkvm_vm *vm;
+	uint64_t pfn;
+	bool *stop;
+	uint64_t won, wrong;
+};
+
+static void *race_to_share(void *arg)
+{
+	struct racer *r = arg;
+	uint64_t handle = handle_of(r->vm);
+	long ret;
+
+	while (!READ_ONCE(*r->stop)) {
+		ret = one_call(-1, r->vcpu_fd, KHH_CALL(KHH_pkvm_host_share_guest, r->pfn,
+							FREE_GFN, 1, RW));
+		if (ret == -EPERM)
+			continue;
+		r->wrong += ret != 0;
+		if (ret)
+			continue;
+		r->won++;
+		/* Until it is taken back, nobody else can have it. */
+		r->wrong += hvc(KHH_pkvm_host_share_hyp, r->pfn) != -EPERM;
+		while (s2_op(handle, KHH_OP_UNSHARE, FREE_GFN, 1) > 0)
+			;
+	}
+	return NULL;
+}
+
+static void *race_to_el2(void *arg)
+{
+	struct racer *r = arg;
+	long ret;
+
+	while (!READ_ONCE(*r->stop)) {
+		ret = hvc(KHH_pkvm_host_share_hyp, r->pfn);
+		r->wrong += ret && ret != -EPERM;
+		if (ret)
+			continue;
+		r->won++;
+		r->wrong += !!hvc(KHH_pkvm_host_unshare_hyp, r->pfn);
+	}
+	return NULL;
+}
+
+/* The page is in one hand at a time, whoever is quicker. */
+TEST_F_TIMEOUT(host, race_of_share_and_donation, TIMEOUT)
+{
+	bool stop = false;
+	struct racer s = { .vcpu_fd = self->va->fd, .vm = self->a, .pfn = self->page,
+			   .stop = &stop };
+	struct racer e = { .pfn = self->page, .stop = &stop };
+	uint64_t gfn = FREE_GFN + 0x10000, donated = 0, refused = 0;
+	long ret;
+	int i;
+
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 1, 1, RW), 0);
+	ASSERT_EQ(take_back(self->a, FREE_GFN + 1, 1), 0);
+	topup(self->va);
+	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RW), 0);
+	ASSERT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	ASSERT_EQ(pthread_create(&s.tid, NULL, race_to_share, &s), 0);
+	ASSERT_EQ(pthread_create(&e.tid, NULL, race_to_el2, &e), 0);
+	for (i = 0; i < 2000; i++) {
+		ret = donate(self->vp, self->page, gfn, 1);
+		if (ret == -EPERM) {
+			refused++;
+			continue;
+		}
+		EXPECT_EQ(ret, 0);
+		if (ret)
+			break;
+		gfn++;
+		donated++;
+		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 0);
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, self->page), 0);
+	}
+	WRITE_ONCE(stop, true);
+	pthread_join(s.tid, NULL);
+	pthread_join(e.tid, NULL);
+	TH_LOG("donated %lu times, refused %lu; shared with a guest %lu times, with EL2 %lu",
+	       donated, refused, s.won, e.won);
+	/* A share of the guest's may be there already or lack a table, nothing else. */
+	EXPECT_EQ(e.wrong, 0);
+	EXPECT_EQ(s.wrong, 0);
+	EXPECT_GT(donated, 0);
+	EXPECT_GT(s.won, 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+}
+
+struct flipper {
+	pthread_t tid;
+	uint64_t pfn, offset, values[4];
+	bool stop;
+};
+
+static void *flip(void *arg)
+{
+	struct flipper *f = arg;
+	unsigned int i = 0;
+
+	while (!READ_ONCE(f->stop))
+		poke_at(f->pfn, f->offset, f->values[i++ % 4]);
+	return NULL;
+}
+
+/* S26: the list of table pages changes under EL2's eyes. */
+TEST_F_TIMEOUT(host, table_pages_that_change, TIMEOUT)
+{
+	struct khh_mc mine = set_mc(self->va, 0, 0), mc = vcpu_info(self->va);
+	uint64_t pages = page_alloc(3), i;
+	struct flipper f = {
+		.pfn = field_pfn(&mc, mc.mc_addr), .offset = mc.mc_addr % PAGE,
+		.values = {
+			vm_info(self->p, PRIVATE_GFN).guest_pfn * PAGE,
+			pages * PAGE, vm_info(self->a, 0).pfn * PAGE, 8,
+		},
+	};
+	long ret, worst = 0;
+
+	/* A list that bites its own tail. */
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(page_poke(pages + i, (pages + i) * PAGE), 0);
+	ASSERT_EQ(poke_at(field_pfn(&mc, mc.mc_addr + 8), (mc.mc_addr + 8) % PAGE, ~0ul), 0);
+	ASSERT_EQ(pthread_create(&f.tid, NULL, flip, &f), 0);
+	for (i = 0; i < 3000; i++) {
+		ret = hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
+			       FREE_GFN + (i % 256) * 512 * 512, 1, RW);
+		if (ret < worst && ret != -EAGAIN)
+			worst = ret;
+	}
+	WRITE_ONCE(f.stop, true);
+	pthread_join(f.tid, NULL);
+	EXPECT_EQ(worst, 0);
+	set_mc(self->va, mine.head, mine.nr);
+	EXPECT_EQ(take_back(self->a, 0, 1ul << (vm_info(self->a, 0).ipa_bits - 12)), 0);
+	/* EL2 may have taken some: they come back when the VM ends, as KVM's. */
+}
+
+/* Last, because a VM that cannot be torn down spoils what comes after. */
+/* As reclaim_from_an_ordinary_vm, but the VM could not even be torn down then. */
+TEST_F_TIMEOUT(host, reclaim_of_a_part_of_a_block, TIMEOUT)
+{
+	uint64_t h = handle_of(self->a), block = page_alloc(9), i;
+
+	ASSERT_EQ(share(self->va, block, FREE_GFN, 512, RWX), 0);
+	self->a_dead = true;
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
+	EXPECT_LT(reclaim(h, block + 3, FREE_GFN + 3, 1), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 512), 0);
+	for (i = 0; i < 512; i++) {
+		ASSERT_TRUE(page_is_alone(block + i)) {
+			TH_LOG("page %lu is still shared", i);
+		}
+	}
+	page_free(block);
+}
+
+TEST_HARNESS_MAIN

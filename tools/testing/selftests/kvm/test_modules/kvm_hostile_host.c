@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/kvm_hostile_host: the host kernel as the attacker of EL2. Calls EL2 with any
+ * number and any arguments, in any state of the vCPUs, and lets a test look at
+ * the pages and touch them.
+ *
+ * Only for tests. It opens the whole kernel to whoever may open it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/arm-smccc.h>
+#include <linux/capability.h>
+#include <linux/cleanup.h>
+#include <linux/dcache.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kvm_host.h>
+#include <linux/list.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
+
+#include <asm/kvm_asm.h>
+#include <asm/kvm_mmu.h>
+#include <asm/kvm_pgtable.h>
+#include <asm/kvm_pkvm.h>
+#include <asm/virt.h>
+
+#include "kvm_hostile_host.h"
+
+static_assert(KHH_X == KVM_PGTABLE_PROT_X);
+static_assert(KHH_W == KVM_PGTABLE_PROT_W);
+static_assert(KHH_R == KVM_PGTABLE_PROT_R);
+static_assert(KHH_DEV == KVM_PGTABLE_PROT_DEVICE);
+static_assert(KHH_NC == KVM_PGTABLE_PROT_NORMAL_NC);
+static_assert(KHH_SW(0) == KVM_PGTABLE_PROT_SW0);
+static_assert(KHH_SW(3) == KVM_PGTABLE_PROT_SW3);
+static_assert((int)KHH_OP_UNSHARE == PKVM_S2_UNSHARE);
+static_assert((int)KHH_OP_FLUSH == PKVM_S2_FLUSH);
+static_assert((int)KHH_OP_TLBI == PKVM_S2_TLBI);
+
+#define ID(name)	__KVM_HOST_SMCCC_FUNC___##name
+
+static const u32 function_ids[] = {
+	[KHH_pkvm_prot_finalize] = ID(pkvm_prot_finalize),
+	[KHH_pkvm_host_share_hyp] = ID(pkvm_host_share_hyp),
+	[KHH_pkvm_host_unshare_hyp] = ID(pkvm_host_unshare_hyp),
+	[KHH_kvm_vcpu_run] = ID(kvm_vcpu_run),
+	[KHH_kvm_adjust_pc] = ID(kvm_adjust_pc),
+	[KHH_vgic_v3_save_vmcr_aprs] = ID(vgic_v3_save_vmcr_aprs),
+	[KHH_vgic_v3_restore_vmcr_aprs] = ID(vgic_v3_restore_vmcr_aprs),
+	[KHH_pkvm_init_vm] = ID(pkvm_init_vm),
+	[KHH_pkvm_init_vcpu] = ID(pkvm_init_vcpu),
+	[KHH_pkvm_vcpu_load] = ID(pkvm_vcpu_load),
+	[KHH_pkvm_vcpu_put] = ID(pkvm_vcpu_put),
+	[KHH_pkvm_host_donate_guest] = ID(pkvm_host_donate_guest),
+	[KHH_pkvm_host_can_access] = ID(pkvm_host_can_access),
+	[KHH_pkvm_host_force_reclaim] = ID(pkvm_host_force_reclaim),
+	[KHH_pkvm_host_share_guest] = ID(pkvm_host_share_guest),
+	[KHH_pkvm_host_relax_guest] = ID(pkvm_host_relax_guest),
+	[KHH_pkvm_guest_stage2_op] = ID(pkvm_guest_stage2_op),
+	[KHH_pkvm_start_teardown_vm] = ID(pkvm_start_teardown_vm),
+	[KHH_pkvm_reclaim_guest_pages] = ID(pkvm_reclaim_guest_pages),
+	[KHH_pkvm_finalize_teardown_vm] = ID(pkvm_finalize_teardown_vm),
+};
+
+static_assert(ARRAY_SIZE(function_ids) == KHH_NR_FUNCTIONS);
+
+struct block {
+	struct list_head list;
+	unsigned long pfn;
+	unsigned int order;
+};
+
+struct session {
+	struct mutex lock;	/* of blocks */
+	struct list_head blocks;
+};
+
+/* ------------------------------------------------------------- calls to EL2 */
+
+static void call(struct khh_call *c)
+{
+	u64 id = c->fn < KHH_NR_FUNCTIONS ? function_ids[c->fn] : c->id;
+	struct arm_smccc_res res;
+	u64 *a = c->args;
+	u32 i;
+	int j;
+
+	if (c->fn != KHH_WHOLE)
+		id = KVM_HOST_SMCCC_ID(id);
+
+	c->done = 0;
+	for (i = 0; i < max(c->repeat, 1U); i++) {
+		arm_smccc_1_1_hvc(id, a[0], a[1], a[2], a[3], a[4], a[5], &res);
+		c->smccc = res.a0;
+		c->ret = res.a1;
+		if (c->smccc || c->ret)
+			break;
+		c->done++;
+		for (j = 0; j < KHH_NR_ARGS; j++)
+			a[j] += c->step[j];
+	}
+}
+
+struct batch {
+	struct khh_call *calls;
+	u32 nr;
+};
+
+static void call_all(void *data)
+{
+	struct batch *b = data;
+	u32 i;
+
+	for (i = 0; i < b->nr; i++)
+		call(&b->calls[i]);
+}
+
+static struct kvm_vcpu *vcpu_of(struct file *file)
+{
+	static const char prefix[] = "anon_inode:kvm-vcpu:";
+	char name[64], *path;
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	/* Its operations are not ours to see, but its name is. */
+	path = d_path(&file->f_path, name, sizeof(name));
+	if (IS_ERR(path) || strncmp(path, prefix, sizeof(prefix) - 1))
+		return ERR_PTR(-EINVAL);
+	return file->private_data;
+}
+
+static int calls_with_vcpu(struct batch *b, int fd)
+{
+	struct file *file __free(fput) = fget(fd);
+	struct kvm_vcpu *vcpu = vcpu_of(file);
+
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	if (mutex_lock_killable(&vcpu->mutex))
+		return -EINTR;
+	vcpu_load(vcpu);
+	preempt_disable();
+	call_all(b);
+	preempt_enable();
+	vcpu_put(vcpu);
+	mutex_unlock(&vcpu->mutex);
+	return 0;
+}
+
+static int do_calls(struct khh_calls *args)
+{
+	struct khh_call *calls __free(kfree) = NULL;
+	void __user *user = u64_to_user_ptr(args->calls);
+	struct batch b = { .nr = args->nr };
+	int err = 0;
+	u32 i;
+
+	if (args->nr > KHH_MAX_CALLS || (args->cpu >= 0 && args->vcpu_fd >= 0))
+		return -EINVAL;
+	calls = kcalloc(args->nr, sizeof(*calls), GFP_KERNEL);
+	if (!calls)
+		return -ENOMEM;
+	if (copy_from_user(calls, user, args->nr * sizeof(*calls)))
+		return -EFAULT;
+	for (i = 0; i < args->nr; i++) {
+		if (calls[i].repeat > KHH_MAX_REPEAT || calls[i].fn > KHH_WHOLE ||
+		    calls[i].fn == KHH_NR_FUNCTIONS)
+			return -EINVAL;
+	}
+	b.calls = calls;
+	if (args->vcpu_fd >= 0) {
+		err = calls_with_vcpu(&b, args->vcpu_fd);
+	} else if (args->cpu >= 0) {
+		err = smp_call_function_single(args->cpu, call_all, &b, 1);
+	} else {
+		preempt_disable();
+		call_all(&b);
+		preempt_enable();
+	}
+	if (!err && copy_to_user(user, calls, args->nr * sizeof(*calls)))
+		err = -EFAULT;
+	return err;
+}
+
+/* --------------------------------------------------------- VMs and vCPUs */
+
+static int do_info(struct khh_info *info)
+{
+	*info = (struct khh_info) {
+		.first_id	= __KVM_HOST_SMCCC_FUNC___pkvm_prot_finalize,
+		.nr_ids		= __KVM_HOST_SMCCC_FUNC___pkvm_finalize_teardown_vm + 1,
+		.max_vms	= KVM_MAX_PVMS,
+		.handle_offset	= PKVM_HANDLE_OFFSET,
+		.max_pages	= PTRS_PER_PTE,
+		.max_op_pages	= PKVM_MAX_OP_PAGES,
+	};
+	return 0;
+}
+
+static int do_vm(struct khh_vm *args)
+{
+	struct file *file __free(fput) = fget(args->vm_fd);
+	struct page *page;
+	struct kvm *kvm;
+
+	if (!file_is_kvm(file))
+		return -EINVAL;
+	kvm = file->private_data;
+	page = xa_load(&kvm->arch.pkvm.guest_pages, args->gfn);
+	args->handle = kvm->arch.pkvm.handle;
+	args->is_protected = kvm->arch.pkvm.enabled;
+	args->ipa_bits = VTCR_EL2_IPA(kvm->arch.mmu.vtcr);
+	args->addr = (u64)kvm;
+	args->pfn = is_vmalloc_addr(kvm) ? vmalloc_to_pfn(kvm) :
+					    PHYS_PFN(virt_to_phys(kvm));
+	args->guest_pfn = page ? page_to_pfn(page) : 0;
+	return 0;
+}
+
+static int do_mc(struct khh_mc *args)
+{
+	struct file *file __free(fput) = fget(args->vcpu_fd);
+	struct kvm_vcpu *vcpu = vcpu_of(file);
+	struct kvm_hyp_memcache *mc, old;
+	int err = 0;
+
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	if (mutex_lock_killable(&vcpu->mutex))
+		return -EINTR;
+	mc = &vcpu->arch.stage2_mc;
+	while (!args->set && mc->nr_pages < args->topup) {
+		/* As KVM allocates them: it frees them. */
+		phys_addr_t *p = (phys_addr_t *)__get_free_page(GFP_KERNEL_ACCOUNT);
+
+		if (!p) {
+			err = -ENOMEM;
+			break;
+		}
+		*p = mc->head;
+		mc->head = virt_to_phys(p);
+		mc->nr_pages++;
+	}
+	old = *mc;
+	if (args->set) {
+		mc->head = args->head;
+		mc->nr_pages = args->nr;
+	}
+	mutex_unlock(&vcpu->mutex);
+	args->head = old.head;
+	args->nr = old.nr_pages;
+	args->addr = (u64)vcpu;
+	args->pfn = PHYS_PFN(virt_to_phys(vcpu));
+	args->idx = vcpu->vcpu_idx;
+	args->mc_addr = (u64)mc;
+	args->hcr_addr = (u64)&vcpu->arch.hcr_el2;
+	args->pstate_addr = (u64)&vcpu->arch.ctxt.regs.pstate;
+	args->cpu_if_addr = (u64)&vcpu->arch.vgic_cpu.vgic_v3;
+	return err;
+}
+
+/* ------------------------------------------------------------------- pages */
+
+static int do_alloc(struct session *s, struct khh_pages *args)
+{
+	struct block *b __free(kfree) = kzalloc(sizeof(*b), GFP_KERNEL);
+	struct page *page;
+
+	if (args->order > MAX_PAGE_ORDER)
+		return -EINVAL;
+	if (!b)
+		return -ENOMEM;
+	page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, args->order);
+	if (!page)
+		return -ENOMEM;
+	b->pfn = page_to_pfn(page);
+	b->order = args->order;
+	args->pfn = b->pfn;
+	args->addr = (u64)page_address(page);
+	guard(mutex)(&s->lock);
+	list_add(&no_free_ptr(b)->list, &s->blocks);
+	return 0;
+}
+
+/* Only what is the host's alone can be shared with EL2. */
+static bool is_alone(unsigned long pfn)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_1_1_hvc(KVM_HOST_SMCCC_FUNC(__pkvm_host_share_hyp), pfn, &res);
+	if (res.a0 || res.a1)
+		return false;
+	arm_smccc_1_1_hvc(KVM_HOST_SMCCC_FUNC(__pkvm_host_unshare_hyp), pfn, &res);
+	return !res.a0 && !res.a1;
+}
+
+/* A page that somebody else has must not come into other hands. */
+static void free_block(struct block *b)
+{
+	unsigned long i;
+	bool leak = false;
+
+	for (i = 0; i < BIT(b->order) && !leak; i++)
+		leak = !is_alone(b->pfn + i);
+	list_del(&b->list);
+	if (leak)
+		pr_info("%lu pages at pfn %#lx did not come back\n", BIT(b->order),
+			b->pfn);
+	else
+		__free_pages(pfn_to_page(b->pfn), b->order);
+	kfree(b);
+}
+
+static int do_free(struct session *s, struct khh_pages *args)
+{
+	struct block *b;
+
+	guard(mutex)(&s->lock);
+	list_for_each_entry(b, &s->blocks, list) {
+		if (b->pfn == args->pfn) {
+			free_block(b);
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static int do_access(struct khh_access *args, bool write)
+{
+	void *p;
+
+	if (args->offset > PAGE_SIZE - sizeof(u64) || !pfn_valid(args->pfn))
+		return -EINVAL;
+	p = page_address(pfn_to_page(args->pfn)) + args->offset;
+	if (!write)
+		return copy_from_kernel_nofault(&args->value, p, sizeof(u64));
+	pagefault_disable();
+	__put_kernel_nofault(p, &args->value, u64, fault);
+	pagefault_enable();
+	return 0;
+fault:
+	pagefault_enable();
+	return -EFAULT;
+}
+
+/* -------------------------------------------------------------- the device */
+
+static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct session *s = file->private_data;
+	void __user *user = (void __user *)arg;
+	union {
+		struct khh_calls calls;
+		struct khh_info info;
+		struct khh_vm vm;
+		struct khh_mc mc;
+		struct khh_pages pages;
+		struct khh_access access;
+	} u = {};
+	long err;
+
+	if (_IOC_SIZE(cmd) > sizeof(u))
+		return -ENOTTY;
+	if (_IOC_DIR(cmd) & _IOC_WRITE && copy_from_user(&u, user, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	switch (cmd) {
+	case KHH_IOC_CALLS:
+		err = do_calls(&u.calls);
+		break;
+	case KHH_IOC_INFO:
+		err = do_info(&u.info);
+		break;
+	case KHH_IOC_VM:
+		err = do_vm(&u.vm);
+		break;
+	case KHH_IOC_MC:
+		err = do_mc(&u.mc);
+		break;
+	case KHH_IOC_ALLOC:
+		err = do_alloc(s, &u.pages);
+		break;
+	case KHH_IOC_FREE:
+		err = do_free(s, &u.pages);
+		break;
+	case KHH_IOC_PEEK:
+		err = do_access(&u.access, false);
+		break;
+	case KHH_IOC_POKE:
+		err = do_access(&u.access, true);
+		break;
+	default:
+		err = -ENOTTY;
+	}
+	if (!err && _IOC_DIR(cmd) & _IOC_READ && copy_to_user(user, &u, _IOC_SIZE(cmd)))
+		err = -EFAULT;
+	return err;
+}
+
+static int khh_open(struct inode *inode, struct file *file)
+{
+	struct session *s;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	s = kzalloc(sizeof(*s), GFP_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	mutex_init(&s->lock);
+	INIT_LIST_HEAD(&s->blocks);
+	file->private_data = s;
+	return 0;
+}
+
+static int khh_release(struct inode *inode, struct file *file)
+{
+	struct session *s = file->private_data;
+	struct block *b, *next;
+
+	list_for_each_entry_safe(b, next, &s->blocks, list)
+		free_block(b);
+	kfree(s);
+	return 0;
+}
+
+static const struct file_operations khh_fops = {
+	.owner		= THIS_MODULE,
+	.open		= khh_open,
+	.release	= khh_release,
+	.unlocked_ioctl	= khh_ioctl,
+	.llseek		= noop_llseek,
+};
+
+static struct miscdevice khh_device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "kvm_hostile_host",
+	.fops	= &khh_fops,
+	.mode	= 0600,
+};
+
+/* Elsewhere there is no EL2 to attack, or it has no such calls. */
+static int __init khh_init(void)
+{
+	return is_protected_kvm_enabled() ? misc_register(&khh_device) : -ENODEV;
+}
+
+static void __exit khh_exit(void)
+{
+	misc_deregister(&khh_device);
+}
+
+module_init(khh_init);
+module_exit(khh_exit);
+MODULE_DESCRIPTION("A hostile host kernel for the KVM selftests");
+MODULE_LICENSE("GPL");
