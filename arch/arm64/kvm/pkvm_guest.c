@@ -195,15 +195,19 @@ static int donate_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
 }
 
 /*
- * The book has a page at @gfn. Either another vCPU is at it, or done, and the
- * guest may try again; or the host took the page back by force (I5), which only
- * EL2 can tell: it refuses any page there for good.
+ * The book has an entry for @gfn. While it is empty another vCPU is at it, and
+ * EL2 must not be offered the page twice: the guest tries again. With a page in it
+ * the guest has that page; or the host took it back by force (I5), which only EL2
+ * can tell: it refuses any page there for good.
  */
 static int retry_guest_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
 {
-	int ret = kvm_call_hyp_nvhe(__pkvm_host_donate_guest, page_to_pfn(page),
-				    gfn, 1);
+	int ret;
 
+	if (!xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn))
+		return 0;
+
+	ret = kvm_call_hyp_nvhe(__pkvm_host_donate_guest, page_to_pfn(page), gfn, 1);
 	if (ret == -EHWPOISON)
 		return -EFAULT;
 
@@ -240,7 +244,8 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 	if (ret)
 		goto uncharge;
 
-	ret = xa_insert(pages, gfn, page, GFP_KERNEL_ACCOUNT);
+	/* Reserved, and empty until EL2 has the page. */
+	ret = xa_insert(pages, gfn, NULL, GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY) {
 		ret = retry_guest_page(vcpu, page, gfn);
 		goto unpin;
@@ -258,8 +263,11 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 	guest_page_forget(page);
 
 	ret = donate_page(vcpu, page, gfn);
-	if (!ret)
+	if (!ret) {
+		/* Into a reserved slot: takes no memory, cannot fail. */
+		xa_store(pages, gfn, page, GFP_KERNEL_ACCOUNT);
 		return 0;
+	}
 
 	guest_page_unmark(page);
 	if (ret == -EPERM)
