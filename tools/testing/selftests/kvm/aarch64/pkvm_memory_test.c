@@ -33,6 +33,7 @@
 #include "kselftest_harness.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "held.h"
 #include "pkvm.h"
 
 #define TIMEOUT		180
@@ -54,18 +55,6 @@ static uint64_t page_share(struct pkvm_vcpu *vcpu, uint64_t ipa)
 static uint64_t page_unshare(struct pkvm_vcpu *vcpu, uint64_t ipa)
 {
 	return pkvm_must(vcpu, guest_hvc, PKVM_HVC_UNSHARE, ipa);
-}
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return done;
 }
 
 /* ----------------------------------------------- what holds for any backing */
@@ -439,8 +428,8 @@ TEST_F_TIMEOUT(mem, i3_memory_management_leaves_it_alone, TIMEOUT)
 			TH_LOG("advice %d", advice[i]);
 		}
 	}
-	write_file("/proc/sys/vm/compact_memory", "1");
-	write_file("/proc/sys/vm/drop_caches", "3");
+	write_text("/proc/sys/vm/compact_memory", "1");
+	write_text("/proc/sys/vm/drop_caches", "3");
 	mprotect(vm->mem, MEM_SIZE, PROT_NONE);
 	mprotect(vm->mem, MEM_SIZE, PROT_READ | PROT_WRITE);
 	mlock(vm->mem, MEM_SIZE);
@@ -755,7 +744,7 @@ static long direct_io(struct attack *a, bool write)
 	long ret;
 	int fd;
 
-	write_file("/sys/block/zram0/disksize", "1M");
+	write_text("/sys/block/zram0/disksize", "1M");
 	fd = open(dev, O_RDWR | O_DIRECT);
 	if (fd < 0) {
 		a->why = "no block device /dev/zram0";
@@ -913,13 +902,13 @@ static long dontneed_and_read(struct attack *a)
 static long same_page_merging(struct attack *a)
 {
 	if (madvise(a->target, PAGE, MADV_MERGEABLE) ||
-	    !write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1") ||
-	    !write_file("/sys/kernel/mm/ksm/run", "1")) {
+	    !write_text("/sys/kernel/mm/ksm/sleep_millisecs", "1") ||
+	    !write_text("/sys/kernel/mm/ksm/run", "1")) {
 		a->why = "no KSM";
 		return ATTACK_SKIPPED;
 	}
 	usleep(300000);
-	write_file("/sys/kernel/mm/ksm/run", "0");
+	write_text("/sys/kernel/mm/ksm/run", "0");
 	return 0;
 }
 
@@ -989,19 +978,6 @@ FIXTURE_SETUP(attack)
 FIXTURE_TEARDOWN(attack)
 {
 	EXPECT_TRUE(pkvm_counters_back(&self->before, -1));
-}
-
-static uint64_t pfn_of(const void *p)
-{
-	uint64_t entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-
-	if (fd >= 0) {
-		if (pread(fd, &entry, 8, (uintptr_t)p / PAGE * 8) != 8)
-			entry = 0;
-		close(fd);
-	}
-	return entry & BIT(63) ? entry & GENMASK(54, 0) : 0;
 }
 
 static size_t secrets_in(const char *buf, size_t len, uint64_t seed)
@@ -1171,7 +1147,7 @@ TEST_F_TIMEOUT(one, i7_hugetlb_backing_is_eio, TIMEOUT)
 {
 	char *p;
 
-	write_file("/proc/sys/vm/nr_hugepages", "4");
+	write_text("/proc/sys/vm/nr_hugepages", "4");
 	p = mmap(NULL, SZ_4M, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	if (p == MAP_FAILED)
@@ -1180,7 +1156,7 @@ TEST_F_TIMEOUT(one, i7_hugetlb_backing_is_eio, TIMEOUT)
 	expect_backing_refused(_metadata, p, SZ_4M, -EIO);
 	EXPECT_EQ(*p, 0x11);
 	munmap(p, SZ_4M);
-	write_file("/proc/sys/vm/nr_hugepages", "0");
+	write_text("/proc/sys/vm/nr_hugepages", "0");
 }
 
 /* A PFNMAP: the interrupt controller of the machine, or what is at 128 MiB. */
@@ -1370,7 +1346,7 @@ TEST_F_TIMEOUT(one, i5_core_dump, TIMEOUT)
 	close(fd);
 	ASSERT_GT(len, 0);
 	old[len] = 0;
-	ASSERT_TRUE(write_file("/proc/sys/kernel/core_pattern", "/tmp/pkvm.core.%p"));
+	ASSERT_TRUE(write_text("/proc/sys/kernel/core_pattern", "/tmp/pkvm.core.%p"));
 
 	pid = fork();
 	if (!pid) {
@@ -1379,7 +1355,7 @@ TEST_F_TIMEOUT(one, i5_core_dump, TIMEOUT)
 
 		setrlimit(RLIMIT_CORE, &unlimited);
 		/* Shared anonymous and private memory are in the dump. */
-		write_file("/proc/self/coredump_filter", "0x3f");
+		write_text("/proc/self/coredump_filter", "0x3f");
 		vm = pkvm_vm_create(&opts);
 		pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, SZ_64K, self->seed);
 		signal(SIGSEGV, SIG_DFL);
@@ -1389,7 +1365,7 @@ TEST_F_TIMEOUT(one, i5_core_dump, TIMEOUT)
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(WTERMSIG(status), SIGSEGV);
-	write_file("/proc/sys/kernel/core_pattern", old);
+	write_text("/proc/sys/kernel/core_pattern", old);
 
 	snprintf(path, sizeof(path), "/tmp/pkvm.core.%d", pid);
 	fd = open(path, O_RDONLY);

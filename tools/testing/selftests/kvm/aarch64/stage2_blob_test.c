@@ -142,19 +142,6 @@ static size_t host_verify(void *mem, size_t size, uint64_t seed)
 
 /* --------------------------------------------------------------- the guest */
 
-/* Fill and verify until the host writes to stop; returns the number of bad words. */
-static uint64_t guest_churn(uint64_t addr, uint64_t size, uint64_t seed,
-			    uint64_t stop)
-{
-	uint64_t bad = 0;
-
-	do {
-		guest_fill(addr, size, ++seed);
-		bad += guest_verify(addr, size, seed);
-	} while (!READ_ONCE(*(uint64_t *)stop));
-	return bad;
-}
-
 /*
  * Each page begins with a tag that the host wrote before the guest could see it.
  * Whatever buffer is there now, a load finds a tag, never what a freed page holds;

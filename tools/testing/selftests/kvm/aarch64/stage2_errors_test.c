@@ -58,20 +58,6 @@ static uint64_t guest_exec_loop(uint64_t addr, uint64_t rounds)
 	return guest_report_caught();
 }
 
-/* Fill and verify until the host writes to stop; returns the number of bad words. */
-static uint64_t guest_churn(uint64_t addr, uint64_t size, uint64_t seed,
-			    uint64_t stop)
-{
-	uint64_t bad = 0;
-
-	do {
-		guest_fill(addr, size, ++seed);
-		bad += guest_verify(addr, size, seed);
-	} while (!READ_ONCE(*(uint64_t *)stop));
-	guest_out(0, seed);
-	return bad;
-}
-
 /* ------------------------------------------------------------ the fixture */
 
 FIXTURE(err) {

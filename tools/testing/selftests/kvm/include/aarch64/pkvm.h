@@ -289,6 +289,8 @@ uint64_t guest_load(uint64_t addr);
 uint64_t guest_store(uint64_t addr, uint64_t val);
 uint64_t guest_fill(uint64_t addr, uint64_t size, uint64_t seed);
 uint64_t guest_verify(uint64_t addr, uint64_t size, uint64_t seed);
+/* Both, until the host writes to stop: the number of bad words; the last seed is out. */
+uint64_t guest_churn(uint64_t addr, uint64_t size, uint64_t seed, uint64_t stop);
 uint64_t guest_count_nonzero(uint64_t addr, uint64_t size);
 /* x0 is returned, x1 to x3 are out[1] to out[3]. */
 uint64_t guest_hvc(uint64_t fn, uint64_t a1, uint64_t a2, uint64_t a3);

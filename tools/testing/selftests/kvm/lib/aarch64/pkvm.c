@@ -145,6 +145,18 @@ uint64_t guest_verify(uint64_t addr, uint64_t size, uint64_t seed)
 	return bad;
 }
 
+uint64_t guest_churn(uint64_t addr, uint64_t size, uint64_t seed, uint64_t stop)
+{
+	uint64_t bad = 0;
+
+	do {
+		guest_fill(addr, size, ++seed);
+		bad += guest_verify(addr, size, seed);
+	} while (!READ_ONCE(*(uint64_t *)stop));
+	guest_out(0, seed);
+	return bad;
+}
+
 uint64_t guest_count_nonzero(uint64_t addr, uint64_t size)
 {
 	uint64_t i, bad = 0;
