@@ -373,13 +373,15 @@ static bool is_normal(const struct stage2_fault *fault)
  * Map what was found, with mmu_lock held for read. -EAGAIN when it is not true any
  * more, or when another vCPU was faster.
  */
-static int map_found(struct stage2_fault *fault, kvm_pfn_t pfn)
+static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 {
 	struct kvm_vcpu *vcpu = fault->vcpu;
 	struct kvm_pgtable *pgt = vcpu->arch.hw_mmu->pgt;
 	struct kvm *kvm = vcpu->kvm;
 	phys_addr_t ipa = fault->fault_ipa;
+	kvm_pfn_t pfn;
 	long size;
+	int ret;
 
 	/* For a page it does not matter what is being invalidated elsewhere. */
 	if (mmu_invalidate_retry_gfn(kvm, fault->mmu_seq, gpa_to_gfn(fault->ipa)))
@@ -393,7 +395,7 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t pfn)
 
 	/* The page that is held stays the one that was found. */
 	ipa = ALIGN_DOWN(ipa, size);
-	pfn = ALIGN_DOWN(pfn, size >> PAGE_SHIFT);
+	pfn = ALIGN_DOWN(found, size >> PAGE_SHIFT);
 
 	if (fault->granule && fault->granule == size) {
 		if (is_protected_kvm_enabled())
@@ -410,8 +412,14 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t pfn)
 		sanitise_tags(pfn, size);
 	}
 
-	if (is_protected_kvm_enabled())
-		return pkvm_s2_map(ipa, size, __pfn_to_phys(pfn), fault->prot);
+	if (is_protected_kvm_enabled()) {
+		ret = pkvm_s2_map(ipa, size, __pfn_to_phys(pfn), fault->prot);
+		/* EL2 counts fewer blocks than pages. */
+		if (ret == -EBUSY && size > PAGE_SIZE)
+			ret = pkvm_s2_map(fault->fault_ipa & PAGE_MASK, PAGE_SIZE,
+					  __pfn_to_phys(found), fault->prot);
+		return ret;
+	}
 
 	return kvm_pgtable_stage2_map(pgt, ipa, size, __pfn_to_phys(pfn),
 				      fault->prot, &vcpu->arch.mmu_page_cache,

@@ -7,10 +7,11 @@
  * guest whatever it owns itself, and nothing else: no page of EL2's, of the
  * secure world's or of another guest's, and none that a guest has lent to it.
  *
- * A page of memory that is shared with guests is in state PKVM_PAGE_SHARED_GUESTS in
- * the host's table, and struct hyp_page counts how often it is mapped; with the
- * last mapping it is the host's alone again. What is not memory cannot change
- * hands, so that nothing of it has to be remembered.
+ * Of memory that is shared with guests, struct hyp_page counts how often it is mapped:
+ * each page for itself, and in the first page of a block how often the whole block
+ * is. The host's table does not change, and keeps its blocks. What is mapped by a
+ * guest is given to nobody else (pkvm_guests_map()). What is not memory cannot
+ * change hands, so that nothing of it has to be remembered.
  *
  * For the order of the locks see ownership.h.
  */
@@ -24,6 +25,7 @@
 
 #include <nvhe/guest_share.h>
 #include <nvhe/guest_stage2.h>
+#include <nvhe/leaf.h>
 #include <nvhe/mem_protect.h>
 #include <nvhe/memory.h>
 #include <nvhe/ownership.h>
@@ -32,8 +34,13 @@
 #define SHARE_TYPE	(KVM_PGTABLE_PROT_DEVICE | KVM_PGTABLE_PROT_NORMAL_NC)
 #define SHARE_PROT	(KVM_PGTABLE_PROT_RWX | SHARE_TYPE)
 
+/* The type of a leaf of the last level (Arm ARM D8.3). */
+#define LEAF_IS_PAGE	BIT(1)
+
 /* Leaves that are taken out before the TLBs are told, for lack of stack. */
 #define UNSHARE_BATCH	16
+/* Entries that are looked at for them, for lack of time. */
+#define UNSHARE_LOOKS	(2 * PTRS_PER_PTE)
 
 static bool prot_valid(enum kvm_pgtable_prot prot)
 {
@@ -43,143 +50,92 @@ static bool prot_valid(enum kvm_pgtable_prot prot)
 	       type != SHARE_TYPE && !(type && (prot & KVM_PGTABLE_PROT_X));
 }
 
-static int check_shareable_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-				   enum kvm_pgtable_walk_flags visit)
+/*
+ * The entry of the page that begins the block around @page. It is there, even where
+ * that is no memory: see pkvm_guests_map().
+ */
+static struct hyp_page *block_head(phys_addr_t phys)
 {
-	enum pkvm_page_state state;
-
-	if (!kvm_pte_valid(ctx->old))
-		return ctx->old ? -EPERM : 0;
-
-	state = pkvm_getstate(kvm_pgtable_stage2_pte_prot(ctx->old));
-	return state == PKVM_PAGE_OWNED || state == PKVM_PAGE_SHARED_GUESTS ?
-	       0 : -EPERM;
+	return hyp_phys_to_page(ALIGN_DOWN(phys, PMD_SIZE));
 }
 
-/*
- * Does the host own the range, and can it be shared once more? Memory and devices
- * do not mix in one call.
+/**
+ * pkvm_guests_map() - Does an ordinary guest map any page of a range?
+ * @phys: first page; all are memory that the host owns.
+ * @nr_pages: pages.
+ *
+ * The host's lock is held.
+ *
+ * Return: true if one does.
  */
-static int check_shareable(phys_addr_t phys, u64 nr_pages, bool *memory)
+bool pkvm_guests_map(phys_addr_t phys, u64 nr_pages)
 {
-	struct kvm_pgtable_walker walker = {
-		.cb	= check_shareable_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-	};
 	u64 i;
 
-	*memory = addr_is_allowed_memory(phys);
-	for (i = 0; i < nr_pages; i++) {
-		phys_addr_t page = phys + i * PAGE_SIZE;
+	/* A page and the head of its block are described in one page. */
+	BUILD_BUG_ON(PTRS_PER_PTE * sizeof(struct hyp_page) > PAGE_SIZE ||
+		     !is_power_of_2(sizeof(struct hyp_page)));
 
-		if (addr_is_allowed_memory(page) != *memory)
-			return -EPERM;
-		if (*memory && hyp_phys_to_page(page)->refcount == USHRT_MAX)
+	for (i = 0; i < nr_pages; i++, phys += PAGE_SIZE) {
+		if (hyp_phys_to_page(phys)->refcount || block_head(phys)->nr_blocks)
+			return true;
+	}
+
+	return false;
+}
+
+/* A whole block, which one entry maps and one count counts. */
+static bool is_block(u64 ipa, phys_addr_t phys, u64 nr_pages)
+{
+	return nr_pages == PTRS_PER_PTE && IS_ALIGNED(ipa | phys, PMD_SIZE);
+}
+
+/* One guest more maps memory. -EBUSY when there are as many as can be counted. */
+static int get_shared(phys_addr_t phys, u64 nr_pages, bool block)
+{
+	struct hyp_page *page = hyp_phys_to_page(phys);
+	u64 i;
+
+	if (block) {
+		if (page->nr_blocks == PKVM_MAX_BLOCKS)
 			return -EBUSY;
+		page->nr_blocks++;
+		return 0;
 	}
 
-	return kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE, &walker);
-}
-
-static int set_host_state(phys_addr_t phys, u64 nr_pages, enum pkvm_page_state state)
-{
-	return nr_pages ? host_stage2_idmap_locked(phys, nr_pages * PAGE_SIZE,
-						   pkvm_mkstate(PKVM_HOST_MEM_PROT,
-								state)) : 0;
-}
-
-/*
- * A guest's table has let go of pages. Those that none maps any more are the host's
- * alone again, run by run, so that the host gets a block back for a block. Cannot
- * fail: entries of the last level change their software bits, or are replaced by
- * a block that needs no table.
- */
-static void put_shared(phys_addr_t phys, u64 nr_pages)
-{
-	u64 i, run = 0;
-
 	for (i = 0; i < nr_pages; i++) {
-		if (!--hyp_phys_to_page(phys + i * PAGE_SIZE)->refcount) {
-			run++;
-			continue;
-		}
-		set_host_state(phys + (i - run) * PAGE_SIZE, run, PKVM_PAGE_OWNED);
-		run = 0;
-	}
-	set_host_state(phys + (i - run) * PAGE_SIZE, run, PKVM_PAGE_OWNED);
-}
-
-static int get_run(phys_addr_t phys, u64 nr_pages)
-{
-	int ret = set_host_state(phys, nr_pages, PKVM_PAGE_SHARED_GUESTS);
-
-	/* Some of it may have been done. */
-	if (ret)
-		set_host_state(phys, nr_pages, PKVM_PAGE_OWNED);
-
-	return ret;
-}
-
-/* A guest is going to map pages: say so in the host's table, if it is the first. */
-static int get_shared(phys_addr_t phys, u64 nr_pages)
-{
-	u64 i, done = 0, run = 0;
-	int ret;
-
-	for (i = 0; i < nr_pages; i++) {
-		if (!hyp_phys_to_page(phys + i * PAGE_SIZE)->refcount) {
-			run++;
-			continue;
-		}
-		ret = get_run(phys + (i - run) * PAGE_SIZE, run);
-		if (ret)
+		if (page[i].refcount == USHRT_MAX)
 			goto undo;
-		run = 0;
-		for (; done <= i; done++)
-			hyp_phys_to_page(phys + done * PAGE_SIZE)->refcount++;
+		page[i].refcount++;
 	}
-	ret = get_run(phys + (i - run) * PAGE_SIZE, run);
-	if (ret)
-		goto undo;
-	for (; done < nr_pages; done++)
-		hyp_phys_to_page(phys + done * PAGE_SIZE)->refcount++;
 
 	return 0;
 undo:
-	put_shared(phys, done);
-	return ret;
+	while (i--)
+		page[i].refcount--;
+	return -EBUSY;
 }
 
-struct leaf {
+/* A guest's table has let go of a leaf, or of pages that were to be leaves. */
+static void put_shared(phys_addr_t phys, u64 nr_pages, bool block)
+{
+	struct hyp_page *page = hyp_phys_to_page(phys);
+	u64 i;
+
+	if (block) {
+		page->nr_blocks--;
+		return;
+	}
+
+	for (i = 0; i < nr_pages; i++)
+		page[i].refcount--;
+}
+
+struct gone {
 	u64		ipa;
 	phys_addr_t	phys;
-	u64		size;
+	bool		block;
 };
-
-struct leaves {
-	struct leaf	leaf[UNSHARE_BATCH];
-	unsigned int	nr;
-};
-
-static int collect_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-			   enum kvm_pgtable_walk_flags visit)
-{
-	u64 size = kvm_granule_size(ctx->level);
-	struct leaves *leaves = ctx->arg;
-
-	if (!kvm_pte_valid(ctx->old))
-		return 0;
-	if (leaves->nr == UNSHARE_BATCH)
-		return 1;
-
-	leaves->leaf[leaves->nr++] = (struct leaf) {
-		.ipa	= ALIGN_DOWN(ctx->addr, size),
-		.phys	= kvm_pte_to_phys(ctx->old),
-		.size	= size,
-	};
-
-	return 0;
-}
 
 /*
  * Take the next few leaves from @ipa on out of the guest's table. Whole leaves: one
@@ -188,52 +144,139 @@ static int collect_visitor(const struct kvm_pgtable_visit_ctx *ctx,
  */
 static u64 unshare_some(struct pkvm_hyp_vm *vm, u64 ipa, u64 end)
 {
-	struct leaves leaves = { .nr = 0 };
-	struct kvm_pgtable_walker walker = {
-		.cb	= collect_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-		.arg	= &leaves,
-	};
-	struct leaf *last;
-	unsigned int i;
+	struct gone gone[UNSHARE_BATCH];
+	unsigned int nr = 0, looks, i;
+	struct pkvm_leaf leaf;
+	u64 to = 0;
 
-	kvm_pgtable_walk(&vm->pgt, ipa, end - ipa, &walker);
-	if (!leaves.nr)
-		return end;
+	pkvm_find_leaf(&vm->pgt, ipa, &leaf);
+	for (looks = 0; looks < UNSHARE_LOOKS; looks++) {
+		u64 size = pkvm_leaf_size(&leaf);
+
+		if (kvm_pte_valid(leaf.pte)) {
+			if (nr == UNSHARE_BATCH)
+				break;
+			gone[nr++] = (struct gone) {
+				.ipa	= ALIGN_DOWN(ipa, size),
+				.phys	= kvm_pte_to_phys(leaf.pte),
+				.block	= size != PAGE_SIZE,
+			};
+			to = ALIGN_DOWN(ipa, size) + size;
+		}
+
+		ipa = pkvm_leaf_end(&leaf, ipa);
+		if (ipa >= end)
+			break;
+		pkvm_next_leaf(&vm->pgt, ipa, &leaf);
+	}
+	ipa = min(ipa, end);
+	if (!nr)
+		return ipa;
 
 	/* On return no TLB has them: only then the host may do as it likes. */
-	last = &leaves.leaf[leaves.nr - 1];
-	kvm_pgtable_stage2_unmap(&vm->pgt, leaves.leaf[0].ipa,
-				 last->ipa + last->size - leaves.leaf[0].ipa);
+	kvm_pgtable_stage2_unmap(&vm->pgt, gone[0].ipa, to - gone[0].ipa);
 
-	for (i = 0; i < leaves.nr; i++) {
-		struct leaf *l = &leaves.leaf[i];
+	for (i = 0; i < nr; i++) {
+		u64 nr_pages = gone[i].block ? PTRS_PER_PTE : 1;
 
-		vm->nr_guest_pages -= l->size >> PAGE_SHIFT;
-		if (addr_is_allowed_memory(l->phys))
-			put_shared(l->phys, l->size >> PAGE_SHIFT);
+		vm->nr_guest_pages -= nr_pages;
+		if (addr_is_allowed_memory(gone[i].phys))
+			put_shared(gone[i].phys, nr_pages, gone[i].block);
 	}
 
-	return min(last->ipa + last->size, end);
+	return ipa;
 }
 
 /*
- * What is there already? -EAGAIN for the very page or block that is to be mapped,
- * which another vCPU has brought: the guest tries again, and if it lacks a
- * permission then it will say so.
+ * Make room for a mapping: @leaf becomes the entry that it will begin at, or that the
+ * tables will hang from. -EAGAIN when the very page or block is there, which another
+ * vCPU has brought: the guest tries again, and if it lacks a permission then it will
+ * say so.
  */
-static int check_present(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t phys)
+static int make_room(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t phys,
+		     struct pkvm_leaf *leaf)
 {
-	kvm_pte_t pte;
-	s8 level;
-	int ret;
+	bool valid;
+	u64 next;
 
-	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
-	if (ret)
-		return ret;
+	pkvm_find_leaf(&vm->pgt, ipa, leaf);
+	valid = kvm_pte_valid(leaf->pte);
+	if (valid && pkvm_leaf_size(leaf) == size && kvm_pte_to_phys(leaf->pte) == phys)
+		return -EAGAIN;
+	if (!valid && pkvm_leaf_end(leaf, ipa) >= ipa + size)
+		return 0;
 
-	return kvm_pte_valid(pte) && kvm_granule_size(level) == size &&
-	       kvm_pte_to_phys(pte) == phys ? -EAGAIN : 0;
+	for (next = ipa; next < ipa + size; )
+		next = unshare_some(vm, next, ipa + size);
+	pkvm_find_leaf(&vm->pgt, ipa, leaf);
+
+	return 0;
+}
+
+/* Table pages that the mapping will take, when @leaf is what make_room() left. */
+static int tables_needed(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages, bool block,
+			 const struct pkvm_leaf *leaf)
+{
+	if (nr_pages > 1 && !block)
+		return guest_stage2_tables_needed(vm, ipa, nr_pages);
+
+	/* A table where a block will be is given back. */
+	return max(KVM_PGTABLE_LAST_LEVEL - block - leaf->level, 0);
+}
+
+/*
+ * The attributes of a leaf for a guest, of a @prot that is valid (Arm ARM D8.3,
+ * stage-2 attribute fields).
+ */
+static kvm_pte_t leaf_attributes(enum kvm_pgtable_prot prot)
+{
+	bool fwb = cpus_have_final_cap(ARM64_HAS_STAGE2_FWB);
+	kvm_pte_t attr;
+
+	if (prot & KVM_PGTABLE_PROT_DEVICE)
+		attr = PAGE_S2_MEMATTR(DEVICE_nGnRE, fwb);
+	else if (prot & KVM_PGTABLE_PROT_NORMAL_NC)
+		attr = PAGE_S2_MEMATTR(NORMAL_NC, fwb);
+	else
+		attr = PAGE_S2_MEMATTR(NORMAL, fwb);
+
+	attr |= KVM_PTE_LEAF_ATTR_LO_S2_AF | KVM_PTE_LEAF_ATTR_LO_S2_S2AP_R;
+	if (prot & KVM_PGTABLE_PROT_W)
+		attr |= KVM_PTE_LEAF_ATTR_LO_S2_S2AP_W;
+	if (!(prot & KVM_PGTABLE_PROT_X))
+		attr |= KVM_PTE_LEAF_ATTR_HI_S2_XN;
+	/* With LPA2 these bits are the address's. */
+	if (!kvm_lpa2_is_enabled())
+		attr |= FIELD_PREP(KVM_PTE_LEAF_ATTR_LO_S2_SH,
+				   KVM_PTE_LEAF_ATTR_LO_S2_SH_IS);
+
+	return attr | pkvm_mkstate(0, PKVM_PAGE_SHARED_BORROWED);
+}
+
+/*
+ * Map where nothing is, with the tables at hand. Most often the table is there
+ * already, and @leaf the entry that is to be written.
+ */
+static int map_leaf(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, u64 nr_pages,
+		    phys_addr_t phys, enum kvm_pgtable_prot prot, bool block,
+		    const struct pkvm_leaf *leaf)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+
+	if (leaf->pte || leaf->level != KVM_PGTABLE_LAST_LEVEL - block ||
+	    (nr_pages > 1 && !block))
+		return kvm_pgtable_stage2_map(&vm->pgt, ipa, nr_pages << PAGE_SHIFT, phys,
+					      pkvm_mkstate(prot, PKVM_PAGE_SHARED_BORROWED),
+					      &hyp_vcpu->stage2_mc,
+					      KVM_PGTABLE_WALK_SKIP_CMO);
+
+	/* Invalid to valid: nothing for the TLBs to know. */
+	WRITE_ONCE(*leaf->ptep, kvm_phys_to_pte(phys) | leaf_attributes(prot) |
+		   KVM_PTE_VALID | (block ? 0 : LEAF_IS_PAGE));
+	vm->mm_ops.get_page(leaf->ptep);
+	dsb(ishst);
+
+	return 0;
 }
 
 /**
@@ -250,16 +293,17 @@ static int check_present(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t 
  * Return: 0; -EINVAL for a protected VM, a range that is empty, too long or wraps,
  * or a @prot that makes no sense; -ERANGE beyond the VM's IPA size; -EPERM for what
  * the host does not own, or would have mapped as memory although it is none;
- * -EBUSY for a page that is mapped 65535 times; -EAGAIN when it is mapped already;
- * the positive number of table pages that are missing when the host must top
- * up; -ENOMEM when the host's own table cannot be split.
+ * -EBUSY for a page that is mapped 65535 times, or a block that is 255 times and can
+ * still be shared page by page; -EAGAIN when it is mapped already; the positive number
+ * of table pages that are missing when the host must top up.
  */
 int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			    u64 nr_pages, enum kvm_pgtable_prot prot)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
-	u64 phys, ipa, size, next;
-	bool memory;
+	struct pkvm_leaf leaf;
+	u64 phys, ipa, size;
+	bool memory, block;
 	int ret, need;
 
 	if (pkvm_hyp_vcpu_is_protected(hyp_vcpu) || !prot_valid(prot))
@@ -269,42 +313,38 @@ int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 	if (ret)
 		return ret;
 	size = nr_pages << PAGE_SHIFT;
+	block = is_block(ipa, phys, nr_pages);
 
 	pkvm_refill_stage2_mc(hyp_vcpu);
 
 	lock_host_and_guest(vm);
 
-	ret = check_shareable(phys, nr_pages, &memory);
+	ret = host_check_owned(phys, nr_pages, &memory);
 	if (!ret && !memory && !(prot & SHARE_TYPE))
 		ret = -EPERM;
 	if (!ret)
-		ret = check_present(vm, ipa, size, phys);
+		ret = make_room(vm, ipa, size, phys, &leaf);
 	if (ret)
 		goto unlock;
 
-	for (next = ipa; next < ipa + size; )
-		next = unshare_some(vm, next, ipa + size);
-
-	need = guest_stage2_tables_needed(vm, ipa, nr_pages);
-	if (need < 0 || need > (int)hyp_vcpu->stage2_mc.nr_pages) {
+	need = tables_needed(vm, ipa, nr_pages, block, &leaf);
+	if (need > (int)hyp_vcpu->stage2_mc.nr_pages) {
 		ret = need;
 		goto unlock;
 	}
 
 	if (memory) {
-		ret = get_shared(phys, nr_pages);
+		ret = get_shared(phys, nr_pages, block);
 		if (ret)
 			goto unlock;
 	}
 
 	/* Cannot fail: nothing is there, and the tables are at hand. */
-	ret = kvm_pgtable_stage2_map(&vm->pgt, ipa, size, phys,
-				     pkvm_mkstate(prot, PKVM_PAGE_SHARED_BORROWED),
-				     &hyp_vcpu->stage2_mc, KVM_PGTABLE_WALK_SKIP_CMO);
+	ret = map_leaf(hyp_vcpu, ipa, nr_pages, phys, prot, block, &leaf);
 	if (ret) {
 		kvm_pgtable_stage2_unmap(&vm->pgt, ipa, size);
 		if (memory)
-			put_shared(phys, nr_pages);
+			put_shared(phys, nr_pages, block);
 		goto unlock;
 	}
 	vm->nr_guest_pages += nr_pages;
@@ -312,26 +352,6 @@ unlock:
 	unlock_host_and_guest(vm);
 
 	return ret;
-}
-
-static int relax_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-			 enum kvm_pgtable_walk_flags visit)
-{
-	enum kvm_pgtable_prot prot = *(enum kvm_pgtable_prot *)ctx->arg;
-	kvm_pte_t new = ctx->old | KVM_PTE_LEAF_ATTR_LO_S2_AF;
-
-	/* Gone since the fault: the guest will fault again. */
-	if (!kvm_pte_valid(ctx->old))
-		return -EAGAIN;
-
-	if (prot & KVM_PGTABLE_PROT_W)
-		new |= KVM_PTE_LEAF_ATTR_LO_S2_S2AP_W;
-	if (prot & KVM_PGTABLE_PROT_X)
-		new &= ~KVM_PTE_LEAF_ATTR_HI_S2_XN;
-
-	WRITE_ONCE(*ctx->ptep, new);
-
-	return ctx->level + 1;
 }
 
 /**
@@ -351,13 +371,10 @@ int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 			    enum kvm_pgtable_prot prot)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
-	struct kvm_pgtable_walker walker = {
-		.cb	= relax_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF | KVM_PGTABLE_WALK_HANDLE_FAULT,
-		.arg	= &prot,
-	};
+	struct pkvm_leaf leaf;
+	kvm_pte_t new;
+	int ret = 0;
 	u64 ipa;
-	int ret;
 
 	if (pkvm_hyp_vcpu_is_protected(hyp_vcpu) ||
 	    (prot && !prot_valid(prot)) ||
@@ -367,13 +384,24 @@ int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 		return -ERANGE;
 
 	guest_lock_component(vm);
-	ret = kvm_pgtable_walk(&vm->pgt, ipa, PAGE_SIZE, &walker);
-	if (ret > 0) {
-		/* An entry that is made young is in no TLB yet. */
-		if (prot)
-			__kvm_tlb_flush_vmid_ipa_nsh(&vm->kvm.arch.mmu, ipa, ret - 1);
-		ret = 0;
+	pkvm_find_leaf(&vm->pgt, ipa, &leaf);
+	/* Gone since the fault: the guest will fault again. */
+	if (!kvm_pte_valid(leaf.pte)) {
+		ret = -EAGAIN;
+		goto unlock;
 	}
+
+	new = leaf.pte | KVM_PTE_LEAF_ATTR_LO_S2_AF;
+	if (prot & KVM_PGTABLE_PROT_W)
+		new |= KVM_PTE_LEAF_ATTR_LO_S2_S2AP_W;
+	if (prot & KVM_PGTABLE_PROT_X)
+		new &= ~KVM_PTE_LEAF_ATTR_HI_S2_XN;
+	WRITE_ONCE(*leaf.ptep, new);
+
+	/* An entry that is made young is in no TLB yet. */
+	if (prot)
+		__kvm_tlb_flush_vmid_ipa_nsh(&vm->kvm.arch.mmu, ipa, leaf.level);
+unlock:
 	guest_unlock_component(vm);
 
 	return ret;

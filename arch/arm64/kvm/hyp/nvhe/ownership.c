@@ -21,7 +21,9 @@
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 
+#include <nvhe/guest_share.h>
 #include <nvhe/guest_stage2.h>
+#include <nvhe/leaf.h>
 #include <nvhe/mem_protect.h>
 #include <nvhe/memory.h>
 #include <nvhe/mm.h>
@@ -70,31 +72,63 @@ void unlock_host_and_guest(struct pkvm_hyp_vm *vm)
 	hyp_spin_unlock(&host_mmu.lock);
 }
 
-static int check_host_owned_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-				    enum kvm_pgtable_walk_flags visit)
+/**
+ * host_check_owned() - Does the host own every page of a range?
+ * @phys: first page, any address.
+ * @nr_pages: pages; memory and devices do not mix in one range.
+ * @memory: is it memory, or what else is in the physical address space?
+ *
+ * Pages that the host shares with ordinary guests are its own. The host's lock
+ * is held.
+ *
+ * Return: 0 or -EPERM.
+ */
+int host_check_owned(phys_addr_t phys, u64 nr_pages, bool *memory)
 {
-	if (!kvm_pte_valid(ctx->old))
-		return ctx->old ? -EPERM : 0;
+	struct pkvm_leaf leaf;
+	u64 end, next;
 
-	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(ctx->old)) ==
-	       PKVM_PAGE_OWNED ? 0 : -EPERM;
-}
+	if (check_add_overflow(phys, nr_pages << PAGE_SHIFT, &end) ||
+	    end > BIT_ULL(host_mmu.pgt.ia_bits))
+		return -EPERM;
 
-/* Is every page of the range memory that the host owns and shares with nobody? */
-static int check_host_owned(phys_addr_t phys, u64 nr_pages)
-{
-	struct kvm_pgtable_walker walker = {
-		.cb	= check_host_owned_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-	};
-	u64 i;
-
-	for (i = 0; i < nr_pages; i++) {
-		if (!addr_is_allowed_memory(phys + i * PAGE_SIZE))
+	*memory = host_memory_range(phys, &next);
+	while (next < end) {
+		if (host_memory_range(next, &next) != *memory)
 			return -EPERM;
 	}
 
-	return kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE, &walker);
+	pkvm_find_leaf(&host_mmu.pgt, phys, &leaf);
+	for (;;) {
+		if (kvm_pte_valid(leaf.pte) ? pkvm_getstate(leaf.pte) != PKVM_PAGE_OWNED :
+					      leaf.pte)
+			return -EPERM;
+		phys = pkvm_leaf_end(&leaf, phys);
+		if (phys >= end)
+			return 0;
+		pkvm_next_leaf(&host_mmu.pgt, phys, &leaf);
+	}
+}
+
+/**
+ * host_check_alone() - Is a range memory that the host owns and nobody else maps?
+ * @phys: first page, any address.
+ * @nr_pages: pages.
+ *
+ * The host's lock is held.
+ *
+ * Return: 0 or -EPERM.
+ */
+int host_check_alone(phys_addr_t phys, u64 nr_pages)
+{
+	bool memory;
+	int ret;
+
+	ret = host_check_owned(phys, nr_pages, &memory);
+	if (ret)
+		return ret;
+
+	return !memory || pkvm_guests_map(phys, nr_pages) ? -EPERM : 0;
 }
 
 struct annotate_data {
@@ -258,7 +292,7 @@ int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 
 	lock_host_and_guest(vm);
 
-	ret = check_host_owned(phys, nr_pages);
+	ret = host_check_alone(phys, nr_pages);
 	if (ret)
 		goto unlock;
 

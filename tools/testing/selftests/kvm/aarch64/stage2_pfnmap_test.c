@@ -9,6 +9,7 @@
  * caches to be incoherent: that WC and device memory have the right type is read
  * from the stage-2 leaf, the contents would agree with any type.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -457,6 +458,48 @@ static unsigned long storm_met(struct storm *s, int cpus)
 	return n;
 }
 
+/* Print the lines of a file of /proc that have @what in them. */
+static void print_lines(const char *path, const char *what)
+{
+	FILE *f = fopen(path, "r");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, what))
+			ksft_print_msg("%s: %s", path, line);
+	}
+	if (f)
+		fclose(f);
+}
+
+/*
+ * A vCPU does not get anywhere: show where all threads are, whether they have had
+ * the CPU, and whether the CPUs' timers tick, twice.
+ */
+static void print_threads(void)
+{
+	static const char * const files[] = { "stat", "schedstat", "syscall", "stack" };
+	char path[64];
+	struct dirent *d;
+	DIR *tasks;
+	int i, j;
+
+	for (i = 0; i < 2; i++) {
+		print_lines("/proc/interrupts", "timer");
+		tasks = opendir("/proc/self/task");
+		while (tasks && (d = readdir(tasks))) {
+			for (j = 0; d->d_name[0] != '.' && j < (int)ARRAY_SIZE(files); j++) {
+				snprintf(path, sizeof(path), "/proc/self/task/%.16s/%s",
+					 d->d_name, files[j]);
+				print_lines(path, "");
+			}
+		}
+		if (tasks)
+			closedir(tasks);
+		sleep(1);
+	}
+}
+
 /*
  * Stop them. True when every vCPU came home, did something, and always read what it
  * had written before; and finds it there in the end, through the host's mapping.
@@ -467,8 +510,10 @@ static bool storm_end(struct guest *g, struct storm *s, int cpus, const char *me
 	uint64_t p, lost;
 	int i;
 
-	for (i = 0; i < cpus; i++)
-		soon(READ_ONCE(g->cmd[i]->rounds) || READ_ONCE(s[i].over));
+	for (i = 0; i < cpus; i++) {
+		if (!soon(READ_ONCE(g->cmd[i]->rounds) || READ_ONCE(s[i].over)))
+			print_threads();
+	}
 	for (i = 0; i < cpus; i++)
 		WRITE_ONCE(g->cmd[i]->stop, 1);
 	for (i = 0; i < cpus; i++) {

@@ -11,9 +11,10 @@
 #include <nvhe/mem_protect.h>
 #include <nvhe/pkvm.h>
 
-/* Owned by the host, and mapped by ordinary guests; see struct hyp_page. */
-#define PKVM_PAGE_SHARED_GUESTS	__PKVM_PAGE_RESERVED
+/* How often hyp_page::nr_blocks can count. */
+#define PKVM_MAX_BLOCKS		U8_MAX
 
+bool pkvm_guests_map(phys_addr_t phys, u64 nr_pages);
 int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			    u64 nr_pages, enum kvm_pgtable_prot prot);
 int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,

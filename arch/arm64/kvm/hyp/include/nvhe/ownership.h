@@ -19,6 +19,8 @@
 
 void lock_host_and_guest(struct pkvm_hyp_vm *vm);
 void unlock_host_and_guest(struct pkvm_hyp_vm *vm);
+int host_check_owned(phys_addr_t phys, u64 nr_pages, bool *memory);
+int host_check_alone(phys_addr_t phys, u64 nr_pages);
 int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_pages,
 			   u64 *phys, u64 *ipa);
 int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
