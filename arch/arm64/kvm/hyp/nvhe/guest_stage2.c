@@ -20,6 +20,7 @@
 
 #include <nvhe/gfp.h>
 #include <nvhe/guest_stage2.h>
+#include <nvhe/leaf.h>
 #include <nvhe/memory.h>
 #include <nvhe/mm.h>
 
@@ -271,10 +272,14 @@ int pkvm_refill_stage2_mc(struct pkvm_hyp_vcpu *hyp_vcpu)
 	return ret;
 }
 
-/* Tables between @level, where the walk for @ipa ends, and the last level. */
-static int tables_below(s8 level)
+static bool in_table(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
 {
-	return KVM_PGTABLE_LAST_LEVEL - level;
+	u64 end;
+
+	hyp_assert_lock_held(&vm->lock);
+
+	return !check_add_overflow(ipa, nr_pages << PAGE_SHIFT, &end) &&
+	       end <= BIT_ULL(vm->pgt.ia_bits);
 }
 
 /**
@@ -291,23 +296,21 @@ static int tables_below(s8 level)
 int guest_stage2_tables_needed(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
 {
 	u64 last = ipa + (nr_pages - 1) * PAGE_SIZE;
-	s8 level, last_level, l;
-	kvm_pte_t pte;
-	int ret, need;
+	struct pkvm_leaf leaf;
+	int need;
+	s8 l;
 
-	hyp_assert_lock_held(&vm->lock);
+	if (!in_table(vm, ipa, nr_pages))
+		return -ERANGE;
 
-	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
-	if (ret)
-		return ret;
-	need = tables_below(level);
-
-	ret = kvm_pgtable_get_leaf(&vm->pgt, last, &pte, &last_level);
-	if (ret)
-		return ret;
+	pkvm_find_leaf(&vm->pgt, ipa, &leaf);
+	need = KVM_PGTABLE_LAST_LEVEL - leaf.level;
+	if (nr_pages == 1)
+		return need;
 
 	/* A table at level l + 1 spans one entry of level l. */
-	for (l = last_level; l < KVM_PGTABLE_LAST_LEVEL; l++) {
+	pkvm_find_leaf(&vm->pgt, last, &leaf);
+	for (l = leaf.level; l < KVM_PGTABLE_LAST_LEVEL; l++) {
 		u64 span = kvm_granule_size(l);
 
 		if (ALIGN_DOWN(ipa, span) != ALIGN_DOWN(last, span))
@@ -317,16 +320,13 @@ int guest_stage2_tables_needed(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
 	return need;
 }
 
-static int check_free_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-			      enum kvm_pgtable_walk_flags visit)
+/* Why an entry that is not valid cannot take a page; 0 when it can. */
+static int check_free_entry(kvm_pte_t pte)
 {
-	if (!ctx->old)
+	if (!pte)
 		return 0;
-	if (kvm_pte_valid(ctx->old))
-		return -EEXIST;
 
-	return GUEST_ENTRY_ID(ctx->old) == PKVM_GUEST_POISONED ? -EHWPOISON :
-								 -EPERM;
+	return GUEST_ENTRY_ID(pte) == PKVM_GUEST_POISONED ? -EHWPOISON : -EPERM;
 }
 
 /**
@@ -341,13 +341,23 @@ static int check_free_visitor(const struct kvm_pgtable_visit_ctx *ctx,
  */
 int guest_stage2_check_free(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
 {
-	struct kvm_pgtable_walker walker = {
-		.cb	= check_free_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-	};
+	u64 end = ipa + nr_pages * PAGE_SIZE;
+	struct pkvm_leaf leaf;
+	int ret;
 
-	hyp_assert_lock_held(&vm->lock);
-	return kvm_pgtable_walk(&vm->pgt, ipa, nr_pages * PAGE_SIZE, &walker);
+	if (!in_table(vm, ipa, nr_pages))
+		return -ERANGE;
+
+	pkvm_find_leaf(&vm->pgt, ipa, &leaf);
+	for (;;) {
+		ret = kvm_pte_valid(leaf.pte) ? -EEXIST : check_free_entry(leaf.pte);
+		if (ret)
+			return ret;
+		ipa = pkvm_leaf_end(&leaf, ipa);
+		if (ipa >= end)
+			return 0;
+		pkvm_next_leaf(&vm->pgt, ipa, &leaf);
+	}
 }
 
 /**
@@ -363,23 +373,17 @@ int guest_stage2_check_free(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages)
 int guest_stage2_get_page(struct pkvm_hyp_vm *vm, u64 ipa, phys_addr_t *phys,
 			  enum pkvm_page_state *state)
 {
-	kvm_pte_t pte;
-	s8 level;
-	int ret;
+	struct pkvm_leaf leaf;
 
-	hyp_assert_lock_held(&vm->lock);
+	if (!in_table(vm, ipa, 1))
+		return -ERANGE;
 
-	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
-	if (ret)
-		return ret;
-	if (!pte)
-		return -ENOENT;
-	if (!kvm_pte_valid(pte))
-		return GUEST_ENTRY_ID(pte) == PKVM_GUEST_POISONED ? -EHWPOISON :
-								    -EPERM;
+	pkvm_find_leaf(&vm->pgt, ipa, &leaf);
+	if (!kvm_pte_valid(leaf.pte))
+		return check_free_entry(leaf.pte) ?: -ENOENT;
 
-	*phys = kvm_pte_to_phys(pte) + (ipa & (kvm_granule_size(level) - 1));
-	*state = pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte));
+	*phys = kvm_pte_to_phys(leaf.pte) + (ipa & (pkvm_leaf_size(&leaf) - 1));
+	*state = pkvm_getstate(leaf.pte);
 
 	return 0;
 }

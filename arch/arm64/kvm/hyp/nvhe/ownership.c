@@ -198,31 +198,29 @@ static int host_set_guest(struct pkvm_hyp_vm *vm, phys_addr_t phys, u64 gfn,
 	return ret;
 }
 
-static int host_get_entry(phys_addr_t phys, kvm_pte_t *pte)
+/* What the host's table says of a page of memory. */
+static kvm_pte_t host_entry(phys_addr_t phys)
 {
-	s8 level;
+	struct pkvm_leaf leaf;
 
-	return kvm_pgtable_get_leaf(&host_mmu.pgt, phys, pte, &level);
+	hyp_assert_lock_held(&host_mmu.lock);
+	pkvm_find_leaf(&host_mmu.pgt, phys, &leaf);
+
+	return leaf.pte;
 }
 
 /* Is this page, in the host's book, private to this VM at this gfn? */
 static bool host_entry_is(phys_addr_t phys, struct pkvm_hyp_vm *vm, u64 gfn)
 {
-	kvm_pte_t pte;
-
-	return !host_get_entry(phys, &pte) && pte == host_guest_entry(vm, gfn);
+	return host_entry(phys) == host_guest_entry(vm, gfn);
 }
 
 /* Is this page, in the host's book, borrowed from a guest? */
 static bool host_entry_is_borrowed(phys_addr_t phys)
 {
-	kvm_pte_t pte;
+	kvm_pte_t pte = host_entry(phys);
 
-	if (host_get_entry(phys, &pte) || !kvm_pte_valid(pte))
-		return false;
-
-	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte)) ==
-	       PKVM_PAGE_SHARED_BORROWED;
+	return kvm_pte_valid(pte) && pkvm_getstate(pte) == PKVM_PAGE_SHARED_BORROWED;
 }
 
 /**
@@ -495,9 +493,8 @@ int __pkvm_host_can_access(u64 pfn)
 		return -EINVAL;
 
 	hyp_spin_lock(&host_mmu.lock);
-	ret = host_get_entry(phys, &pte);
-	if (!ret)
-		ret = !pte || kvm_pte_valid(pte);
+	pte = host_entry(phys);
+	ret = !pte || kvm_pte_valid(pte);
 	hyp_spin_unlock(&host_mmu.lock);
 
 	return ret;
@@ -531,9 +528,7 @@ int __pkvm_host_force_reclaim(u64 pfn)
 	hyp_spin_lock(&vm_table_lock);
 	hyp_spin_lock(&host_mmu.lock);
 
-	ret = host_get_entry(phys, &pte);
-	if (ret)
-		goto unlock_host;
+	pte = host_entry(phys);
 	if (!pte || kvm_pte_valid(pte)) {
 		ret = -EAGAIN;
 		goto unlock_host;
