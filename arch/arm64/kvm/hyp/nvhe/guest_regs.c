@@ -240,75 +240,6 @@ void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 	hyp_vcpu->exit_code = ARM_EXCEPTION_IRQ;
 }
 
-/*
- * What the host may say of HCR_EL2 for an ordinary guest: when it waits, virtual
- * interrupts, what it traps for its own emulation, and what the VM was made with.
- * Not whether there is a stage 2, who gets SMCs, or how EL2 itself runs.
- */
-#define HCR_HOST_MAY							\
-	(HCR_TWI | HCR_TWE | HCR_VI | HCR_VF | HCR_VSE | HCR_TVM |	\
-	 HCR_TRVM | HCR_RW | HCR_ATA | HCR_DCT | HCR_TID2 | HCR_TID4 |	\
-	 HCR_TID5 | HCR_TEA | HCR_TERR | HCR_TTLBOS)
-
-/**
- * pkvm_ordinary_hcr() - HCR_EL2 for the next run of an ordinary guest.
- * @host_vcpu: the host's vCPU.
- *
- * Return: EL2's choice, with the host's bits that harm nobody else.
- */
-u64 pkvm_ordinary_hcr(const struct kvm_vcpu *host_vcpu)
-{
-	u64 hcr = HCR_GUEST_FLAGS & ~HCR_HOST_MAY;
-
-	if (has_hvhe())
-		hcr |= HCR_E2H;
-	if (cpus_have_final_cap(ARM64_HAS_STAGE2_FWB))
-		hcr |= HCR_FWB;
-
-	return hcr | (READ_ONCE(host_vcpu->arch.hcr_el2) & HCR_HOST_MAY);
-}
-
-/**
- * pkvm_ordinary_debug_ptr() - The debug registers that an ordinary guest runs with.
- * @host_vcpu: the host's vCPU.
- *
- * Return: the guest's own or those of the VMM's debugger, both in the host's vCPU.
- */
-struct kvm_guest_debug_arch *pkvm_ordinary_debug_ptr(struct kvm_vcpu *host_vcpu)
-{
-	struct kvm_guest_debug_arch *own = &host_vcpu->arch.vcpu_debug_state;
-	struct kvm_guest_debug_arch *debugger = &host_vcpu->arch.external_debug_state;
-
-	return kern_hyp_va(READ_ONCE(host_vcpu->arch.debug_ptr)) == debugger ?
-	       debugger : own;
-}
-
-/**
- * pkvm_adjust_pc() - Apply a pending exception or step to the host's registers.
- * @hyp_vcpu: the vCPU that this CPU has loaded, or NULL.
- *
- * For an ordinary guest, whose VMM wants to see it done. What is pending for a
- * protected one stays for the next entry.
- */
-void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu)
-{
-	struct kvm_vcpu *host_vcpu;
-
-	if (!hyp_vcpu || pkvm_hyp_vcpu_is_protected(hyp_vcpu))
-		return;
-
-	host_vcpu = hyp_vcpu->host_vcpu;
-	hyp_vcpu->vcpu.arch.ctxt = host_vcpu->arch.ctxt;
-	hyp_vcpu->vcpu.arch.ctxt.__hyp_running_vcpu = NULL;
-	hyp_vcpu->vcpu.arch.iflags = host_vcpu->arch.iflags;
-	hyp_vcpu->vcpu.arch.hcr_el2 = pkvm_ordinary_hcr(host_vcpu);
-
-	__kvm_adjust_pc(&hyp_vcpu->vcpu);
-
-	host_vcpu->arch.ctxt = hyp_vcpu->vcpu.arch.ctxt;
-	host_vcpu->arch.iflags = hyp_vcpu->vcpu.arch.iflags;
-}
-
 /**
  * pkvm_host_cpu_if() - Where the host's state of the virtual GIC is.
  * @cpu_if: what the host said, for a host that EL2 trusts.
@@ -397,15 +328,19 @@ void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu)
 	vcpu->arch.fault.esr_el2 &= HOST_ABORT_ESR_MASK;
 }
 
-static void flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
+/**
+ * pkvm_flush_vgic() - Take the virtual interrupts that the host has for a vCPU.
+ * @hyp_vcpu: the vCPU, loaded on this CPU.
+ * @sre: ICC_SRE_EL1 for the guest.
+ */
+void pkvm_flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu, u32 sre)
 {
 	struct vgic_v3_cpu_if *host_if = &hyp_vcpu->host_vcpu->arch.vgic_cpu.vgic_v3;
 	struct vgic_v3_cpu_if *hyp_if = &hyp_vcpu->vcpu.arch.vgic_cpu.vgic_v3;
 	unsigned int i;
 
 	hyp_if->vgic_hcr = READ_ONCE(host_if->vgic_hcr);
-	/* Protected guests have GICv3 only. */
-	hyp_if->vgic_sre = ICC_SRE_EL1_DIB | ICC_SRE_EL1_DFB | ICC_SRE_EL1_SRE;
+	hyp_if->vgic_sre = sre;
 	/* Only compared to NULL at EL2. */
 	hyp_if->its_vpe.its_vm = READ_ONCE(host_if->its_vpe.its_vm);
 	hyp_if->used_lrs = min(READ_ONCE(host_if->used_lrs), hyp_gicv3_nr_lr);
@@ -414,7 +349,11 @@ static void flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
 		hyp_if->vgic_lr[i] = READ_ONCE(host_if->vgic_lr[i]);
 }
 
-static void sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
+/**
+ * pkvm_sync_vgic() - Tell the host what became of the virtual interrupts.
+ * @hyp_vcpu: the vCPU, which has run.
+ */
+void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct vgic_v3_cpu_if *host_if = &hyp_vcpu->host_vcpu->arch.vgic_cpu.vgic_v3;
 	struct vgic_v3_cpu_if *hyp_if = &hyp_vcpu->vcpu.arch.vgic_cpu.vgic_v3;
@@ -425,16 +364,20 @@ static void sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
 		WRITE_ONCE(host_if->vgic_lr[i], hyp_if->vgic_lr[i]);
 }
 
-/*
+/**
+ * pkvm_flush_debug_flags() - Which of the host's buffers must be drained.
+ * @vcpu: EL2's vCPU, protected or not, about to run.
+ *
  * The host's SPE and TRBE may be on. Their buffers are described by the host's
  * translation tables, so they must be drained before the guest's are loaded,
  * whether or not the host says that they are in use.
  */
-static void flush_debug_flags(struct kvm_vcpu *vcpu)
+void pkvm_flush_debug_flags(struct kvm_vcpu *vcpu)
 {
 	u64 dfr0 = read_sysreg(id_aa64dfr0_el1);
 
-	vcpu->arch.iflags = 0;
+	vcpu_clear_flag(vcpu, DEBUG_STATE_SAVE_SPE);
+	vcpu_clear_flag(vcpu, DEBUG_STATE_SAVE_TRBE);
 
 	if (FIELD_GET(ID_AA64DFR0_EL1_PMSVer_MASK, dfr0) &&
 	    !(read_sysreg_s(SYS_PMBIDR_EL1) & PMBIDR_EL1_P))
@@ -664,18 +607,27 @@ static void exit_trap(struct pkvm_hyp_vcpu *hyp_vcpu)
 	}
 }
 
-static void sync_host_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u32 exit_code)
+/**
+ * pkvm_sync_vserror() - The guest may have taken the SError that the host asked for.
+ * @hyp_vcpu: the vCPU, which has run.
+ */
+void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
 	u64 host_hcr = READ_ONCE(host_vcpu->arch.hcr_el2);
+
+	if (!(hyp_vcpu->vcpu.arch.hcr_el2 & HCR_VSE) && (host_hcr & HCR_VSE))
+		WRITE_ONCE(host_vcpu->arch.hcr_el2, host_hcr & ~HCR_VSE);
+}
+
+static void sync_host_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u32 exit_code)
+{
+	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 
 	hyp_vcpu->exit_code = exit_code;
-	sync_vgic(hyp_vcpu);
-
-	/* The guest may have taken the SError that the host asked for. */
-	if (!(vcpu->arch.hcr_el2 & HCR_VSE) && (host_hcr & HCR_VSE))
-		WRITE_ONCE(host_vcpu->arch.hcr_el2, host_hcr & ~HCR_VSE);
+	pkvm_sync_vgic(hyp_vcpu);
+	pkvm_sync_vserror(hyp_vcpu);
 
 	if (ARM_EXCEPTION_CODE(exit_code) != ARM_EXCEPTION_IRQ ||
 	    ARM_SERROR_PENDING(exit_code))
@@ -713,10 +665,12 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 		return ret == -EAGAIN ? ARM_EXCEPTION_IRQ : ARM_EXCEPTION_IL;
 
 	fpsimd_sve_flush();
-	flush_debug_flags(vcpu);
+	vcpu->arch.iflags = 0;
+	pkvm_flush_debug_flags(vcpu);
 	flush_traps(hyp_vcpu);
 	flush_answer(hyp_vcpu);
-	flush_vgic(hyp_vcpu);
+	/* Protected guests have GICv3 only. */
+	pkvm_flush_vgic(hyp_vcpu, ICC_SRE_EL1_DIB | ICC_SRE_EL1_DFB | ICC_SRE_EL1_SRE);
 
 	/* Time is the CPU's: the host can neither move nor stop it. */
 	write_sysreg(0, cntvoff_el2);

@@ -1508,6 +1508,384 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 64ul * 512 * 512), 0);
 }
 
+/* ---------------------------------------- S53, S54: what the host says of registers */
+
+#define CFLAG_SVE		0x1
+#define CFLAG_SVE_FINALIZED	0x2
+#define IFLAGS_SAVE_BUFFERS	0x60	/* SPE and TRBE */
+#define EXIT_TRAP		2
+#define EC(esr)			((esr) >> 26 & 0x3f)
+#define EC_SVE			0x19
+#define EC_SYS64		0x18
+#define EC_DABT_LOW		0x24
+
+/* All Z registers survive an exit: the number of bad words. */
+__attribute__((target("arch=armv8-a+sve")))
+static uint64_t guest_sve_keeps(uint64_t seed)
+{
+	static uint64_t in[2 * 32] __aligned(256), out[2 * 32] __aligned(256);
+	uint64_t i, vl, bad = 0;
+
+	write_sysreg(3UL << 20 | 3UL << 16, cpacr_el1);
+	isb();
+	/* ZCR_EL1: as long as they can be. */
+	asm volatile("msr s3_0_c1_c2_0, %0" :: "r" (0xful));
+	isb();
+	asm volatile("rdvl %0, #1" : "=r" (vl));
+	for (i = 0; i < vl / 8 && i < ARRAY_SIZE(in); i++)
+		WRITE_ONCE(in[i], pkvm_pattern(seed, i));
+	asm volatile("ldr z31, [%0]\n"
+		     "ldr z8, [%0]\n"
+		     "str x30, [%2]\n"
+		     "str z31, [%1]\n"
+		     :: "r" (in), "r" (out), "r" (PKVM_DEV_IPA) : "memory", "z8", "z31");
+	for (i = 0; i < vl / 8 && i < ARRAY_SIZE(in); i++)
+		bad += READ_ONCE(in[i]) != READ_ONCE(out[i]);
+	guest_out(0, vl);
+	return bad;
+}
+
+/* Stops at a store to the device, then does what must trap. */
+static uint64_t guest_store_and_pmcr(void)
+{
+	uint64_t val;
+
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	asm volatile("mrs %0, pmcr_el0" : "=r" (val));
+	return val;
+}
+
+__attribute__((target("arch=armv8-a+sve")))
+static uint64_t guest_store_and_sve(void)
+{
+	uint64_t vl;
+
+	write_sysreg(3UL << 20 | 3UL << 16, cpacr_el1);
+	isb();
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	asm volatile("rdvl %0, #1" : "=r" (vl));
+	return vl;
+}
+
+static bool cpu_has_sve(void)
+{
+	int kvm = open_kvm_dev_path_or_exit();
+	int ret = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE);
+
+	close(kvm);
+	return ret > 0;
+}
+
+static struct pkvm_vm *make_sve_vm(int nr_vcpus, bool late_init)
+{
+	struct pkvm_opts opts = {
+		.ordinary = true, .mem_size = MEM_SIZE, .sve = true,
+		.nr_vcpus = nr_vcpus, .late_init = late_init,
+	};
+
+	return pkvm_vm_create(&opts);
+}
+
+/* As the host would between two instructions of its own. */
+static void kstore(uint64_t addr, uint64_t val, uint64_t len)
+{
+	TEST_ASSERT(!one_call(-1, -1, KHH_CALL(KHH_STORE, addr, val, len)),
+		    "the kernel cannot write to %#lx", addr);
+}
+
+static uint64_t kload(uint64_t addr, uint64_t len)
+{
+	struct khh_call c = KHH_CALL(KHH_LOAD, addr, 0, len);
+
+	calls(-1, -1, &c, 1);
+	TEST_ASSERT(!c.smccc, "the kernel cannot read %#lx", addr);
+	return c.ret;
+}
+
+static uint64_t sve_keeps(struct pkvm_vcpu *vcpu, uint64_t seed)
+{
+	int stop = pkvm_call(vcpu, guest_sve_keeps, seed);
+
+	if (stop == PKVM_EXIT && vcpu->run->exit_reason == KVM_EXIT_MMIO &&
+	    vcpu->run->mmio.phys_addr == PKVM_DEV_IPA)
+		stop = pkvm_resume(vcpu);
+	return stop == PKVM_RETURNED ? vcpu->ret : 1000 + stop;
+}
+
+/*
+ * Where EL2 saves a guest's SVE registers is the host's word, and what it saves is the
+ * guest's: together they could write anything anywhere (base hole 2, CVE-2026-98928).
+ */
+TEST_F_TIMEOUT(host, sve_registers_where_they_may_not_be, TIMEOUT)
+{
+	static const uint32_t lengths[] = { 0, 8, 15, 24, 257, 512, 8192, 1u << 31, ~0u };
+	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	uint64_t linear, state, flags, el2, nr, freed = page_alloc(4), bad[16];
+	struct khh_pages mine = { .order = 4 };
+	struct pkvm_vcpu *vcpu;
+	struct pkvm_vm *vm;
+	struct khh_mc mc;
+	uint32_t vl;
+	int i, n = 0;
+
+	if (!cpu_has_sve())
+		SKIP(return, "no SVE here");
+	vm = make_sve_vm(1, false);
+	vcpu = pkvm_vcpu0(vm);
+	mc = vcpu_info(vcpu);
+	state = kload(mc.sve_addr, 8);
+	vl = kload(mc.sve_vl_addr, 4);
+	flags = kload(mc.cflags_addr, 1);
+	ASSERT_NE(state, 0);
+	ASSERT_GE(vl, 32);
+	khh_must(KHH_IOC_ALLOC, &mine);
+	linear = mine.addr - mine.pfn * PAGE;
+	/* All of it was shared with EL2 once, and most of it still is. */
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, freed + i), 0);
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(hvc(KHH_pkvm_host_unshare_hyp, freed + i), 0);
+	for (i = 0; i < 15; i++)
+		ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, mine.pfn + i), 0);
+
+	bad[n++] = 0;
+	bad[n++] = ~0ul & ~15ul;
+	bad[n++] = linear + p.guest_pfn * PAGE;
+	bad[n++] = linear + l.guest_pfn * PAGE;
+	bad[n++] = linear + freed * PAGE;
+	bad[n++] = linear + self->page * PAGE;
+	/* Begins in what is shared, ends in what is not, and the other way around. */
+	bad[n++] = mine.addr + 15 * PAGE - 16;
+	bad[n++] = mine.addr + 15 * PAGE;
+	bad[n++] = mine.addr - 16;
+	if (find_el2_memory(&el2, &nr)) {
+		bad[n++] = linear + el2 * PAGE;
+		bad[n++] = linear + (el2 + nr / 2) * PAGE;
+		bad[n++] = linear + (el2 + nr - 1) * PAGE;
+	}
+	for (i = 0; i < n; i++) {
+		kstore(mc.sve_addr, bad[i], 8);
+		EXPECT_LT(pkvm_run(vcpu), 0) {
+			TH_LOG("SVE registers at %#lx", bad[i]);
+		}
+		EXPECT_EQ(vm_info(vm, 0).handle, 0);
+	}
+	for (i = 1; i < 16; i++) {
+		kstore(mc.sve_addr, mine.addr + i, 8);
+		EXPECT_EQ(pkvm_run(vcpu), -EINVAL);
+	}
+	kstore(mc.sve_addr, mine.addr, 8);
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		kstore(mc.sve_vl_addr, lengths[i], 4);
+		EXPECT_EQ(pkvm_run(vcpu), -EINVAL) {
+			TH_LOG("SVE registers of %u bytes", lengths[i]);
+		}
+	}
+	kstore(mc.sve_vl_addr, vl, 4);
+
+	/* Whatever was tried, nothing is left of it: a good place will do. */
+	EXPECT_EQ(sve_keeps(vcpu, 1), 0);
+	EXPECT_EQ(vcpu->out[0], vl);
+	EXPECT_EQ(kload(mc.cflags_addr, 1), flags);
+	/* EL2 writes there until the VM is gone. */
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn), -EBUSY);
+	/* What KVM frees must be what it allocated. */
+	kstore(mc.sve_addr, state, 8);
+	pkvm_vm_free(vm);
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn), 0);
+	for (i = 1; i < 15; i++)
+		hvc(KHH_pkvm_host_unshare_hyp, mine.pfn + i);
+	EXPECT_TRUE(page_is_alone(mine.pfn));
+	EXPECT_TRUE(page_is_alone(freed));
+	page_free(mine.pfn);
+	page_free(freed);
+}
+
+/* Once EL2 knows it, nothing that the host writes there moves it. */
+TEST_F_TIMEOUT(host, sve_registers_that_move, TIMEOUT)
+{
+	struct khh_pages mine = { .order = 2 };
+	uint64_t state, val, i, page, vl;
+	struct pkvm_vcpu *vcpu;
+	struct pkvm_vm *vm;
+	struct khh_mc mc;
+
+	if (!cpu_has_sve())
+		SKIP(return, "no SVE here");
+	vm = make_sve_vm(1, false);
+	vcpu = pkvm_vcpu0(vm);
+	mc = vcpu_info(vcpu);
+	ASSERT_EQ(sve_keeps(vcpu, 1), 0);
+	khh_must(KHH_IOC_ALLOC, &mine);
+	for (page = 0; page < 4; page++) {
+		ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, mine.pfn + page), 0);
+		for (i = 0; i < PAGE; i += 8)
+			poke_at(mine.pfn + page, i, ANYTHING);
+	}
+	state = kload(mc.sve_addr, 8);
+	vl = kload(mc.sve_vl_addr, 4);
+	kstore(mc.sve_addr, mine.addr, 8);
+	EXPECT_EQ(sve_keeps(vcpu, 2), 0);
+	kstore(mc.sve_addr, mine.addr - 16, 8);
+	kstore(mc.sve_vl_addr, 16, 4);
+	EXPECT_EQ(sve_keeps(vcpu, 3), 0);
+	kstore(mc.sve_vl_addr, 0x7ffffff0, 4);
+	EXPECT_EQ(sve_keeps(vcpu, 4), 0);
+	EXPECT_EQ(vcpu->out[0], vl);
+	kstore(mc.sve_addr, state, 8);
+	kstore(mc.sve_vl_addr, vl, 4);
+	for (page = 0; page < 4; page++) {
+		for (i = 0; i < PAGE; i += 8) {
+			ASSERT_EQ(peek_at(mine.pfn + page, i, &val), 0);
+			ASSERT_EQ(val, ANYTHING) {
+				TH_LOG("EL2 wrote to page %lu, offset %lu", page, i);
+			}
+		}
+		EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn + page), 0);
+	}
+	pkvm_vm_free(vm);
+	page_free(mine.pfn);
+}
+
+/* A VMM may initialise a vCPU when another runs already: EL2 learns of it in time. */
+TEST_F_TIMEOUT(host, a_vcpu_that_is_initialised_late, TIMEOUT)
+{
+	bool sve = cpu_has_sve();
+	struct pkvm_opts opts = {
+		.ordinary = true, .mem_size = MEM_SIZE, .sve = sve, .nr_vcpus = 2,
+		.late_init = true,
+	};
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *late = &vm->vcpus[1];
+	struct khh_mc mc = vcpu_info(late);
+
+	EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_nop), 0);
+	/* Not without. */
+	EXPECT_EQ(hvc_vcpu(late, KHH_kvm_vcpu_run, mc.addr), -EINVAL);
+	ASSERT_EQ(pkvm_vcpu_init(late, false), 0);
+	ASSERT_EQ(pkvm_set_reg(late, ARM64_CORE_REG(regs.pstate), 0x3c5), 0);
+	ASSERT_EQ(pkvm_set_reg(late, ARM64_CORE_REG(regs.pc), (uintptr_t)pkvm_guest_entry), 0);
+	ASSERT_EQ(pkvm_set_reg(late, ARM64_CORE_REG(regs.regs[0]),
+			       (uintptr_t)&pkvm_guest_cpus[1]), 0);
+	EXPECT_EQ(pkvm_must(late, guest_nop), 0);
+	if (sve)
+		EXPECT_EQ(sve_keeps(late, 5), 0);
+	pkvm_vm_free(vm);
+}
+
+/* Bring an ordinary vCPU to the device store in fn: the next entry is after it. */
+static void stop_at_store(struct pkvm_vcpu *vcpu, uint64_t (*fn)(void))
+{
+	TEST_ASSERT(pkvm_call(vcpu, fn) == PKVM_EXIT &&
+		    vcpu->run->exit_reason == KVM_EXIT_MMIO &&
+		    vcpu->run->mmio.phys_addr == PKVM_DEV_IPA, "the guest did not stop");
+	/* KVM steps over it when it is asked to go on. */
+	vcpu->run->immediate_exit = 1;
+	TEST_ASSERT(pkvm_run(vcpu) == -EINTR, "the guest did not step");
+	vcpu->run->immediate_exit = 0;
+}
+
+/*
+ * Enter a vCPU as the host's switch code does, with what was stored in its structure
+ * just before; nothing of KVM is between that and EL2. Returns ESR_EL2, 0 if the
+ * guest did not exit by itself.
+ */
+static uint64_t raw_run(struct pkvm_vcpu *vcpu, struct khh_mc *mc, struct khh_call *stores,
+			int nr)
+{
+	struct khh_call c[KHH_MAX_CALLS];
+	int i;
+
+	memcpy(c, stores, nr * sizeof(*c));
+	c[nr] = KHH_CALL(KHH_kvm_vcpu_run, mc->addr);
+	/* 0 is an exit for an interrupt. */
+	c[nr].repeat = 100;
+	c[nr + 1] = KHH_CALL(KHH_LOAD, mc->esr_addr, 0, 8);
+	calls(-1, vcpu->fd, c, nr + 2);
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT(!c[i].smccc, "store %d failed", i);
+	TEST_ASSERT(!c[nr].smccc, "EL2 does not know the call");
+	return c[nr].ret == EXIT_TRAP ? (uint64_t)c[nr + 1].ret : 0;
+}
+
+/* Base hole 12: the traps are EL2's, and what the host wants of them does not count. */
+TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
+{
+	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_call off[] = {
+		KHH_CALL(KHH_STORE, mc.mdcr_addr, 0, 8),
+		/* But RW: the guest is of 64 bits. */
+		KHH_CALL(KHH_STORE, mc.hcr_addr, 1ul << 31, 8),
+	};
+	uint64_t esr;
+
+	stop_at_store(self->va, guest_store_and_pmcr);
+	self->a_dead = true;
+	esr = raw_run(self->va, &mc, off, 2);
+	EXPECT_EQ(EC(esr), EC_SYS64) {
+		TH_LOG("the guest reached the CPU's counters: ESR %#lx", esr);
+	}
+}
+
+/*
+ * EL2 drains the host's profiling and trace buffers if there are any. If the host says
+ * so where there are none, EL2 must not look for them (S80).
+ */
+TEST_F_TIMEOUT(host, buffers_that_the_cpu_does_not_have, TIMEOUT)
+{
+	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_call all = KHH_CALL(KHH_STORE, mc.iflags_addr, IFLAGS_SAVE_BUFFERS, 1);
+	uint64_t esr;
+
+	stop_at_store(self->va, guest_store_and_pmcr);
+	self->a_dead = true;
+	esr = raw_run(self->va, &mc, &all, 1);
+	EXPECT_EQ(EC(esr), EC_SYS64);
+	/* KVM clears them when it puts a vCPU. */
+	kstore(mc.iflags_addr, 0, 1);
+}
+
+/* Exceptions of all kinds, and none, at the entry of a guest: it is the guest's loss. */
+TEST_F_TIMEOUT(host, iflags_of_any_value, TIMEOUT)
+{
+	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_call c;
+	int i;
+
+	stop_at_store(self->va, guest_store_and_pmcr);
+	self->a_dead = true;
+	for (i = 0; i < 256; i++) {
+		c = KHH_CALL(KHH_STORE, mc.iflags_addr, i, 1);
+		raw_run(self->va, &mc, &c, 1);
+		hvc_vcpu(self->va, KHH_kvm_adjust_pc);
+	}
+	kstore(mc.iflags_addr, 0, 1);
+	EXPECT_TRUE(vm_is_sound(self->vb, self->seed + 1));
+}
+
+/* A vCPU has SVE from the start or never: its registers would have no place. */
+TEST_F_TIMEOUT(host, sve_that_comes_later, TIMEOUT)
+{
+	struct khh_mc mc = vcpu_info(self->va);
+	uint64_t flags = kload(mc.cflags_addr, 1), esr;
+	struct khh_call c[] = {
+		KHH_CALL(KHH_STORE, mc.cflags_addr,
+			 flags | CFLAG_SVE | CFLAG_SVE_FINALIZED, 1),
+		KHH_CALL(KHH_STORE, mc.sve_vl_addr, 32, 4),
+	};
+
+	if (!cpu_has_sve())
+		SKIP(return, "no SVE here");
+	stop_at_store(self->va, guest_store_and_sve);
+	self->a_dead = true;
+	esr = raw_run(self->va, &mc, c, 2);
+	kstore(mc.cflags_addr, flags, 1);
+	kstore(mc.sve_vl_addr, 0, 4);
+	EXPECT_EQ(EC(esr), EC_SVE) {
+		TH_LOG("ESR %#lx", esr);
+	}
+}
+
 /* ------------------------------------------------------------- S26, S32: races */
 
 struct racer {

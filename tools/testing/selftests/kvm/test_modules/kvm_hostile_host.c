@@ -82,6 +82,39 @@ struct session {
 
 /* ------------------------------------------------------------- calls to EL2 */
 
+/* The address is the test's word: as long as it is mapped, all will do. */
+static int store(void *p, u64 val, u64 len)
+{
+	pagefault_disable();
+	switch (len) {
+	case 1:
+		__put_kernel_nofault(p, (u8 *)&val, u8, fault);
+		break;
+	case 4:
+		__put_kernel_nofault(p, (u32 *)&val, u32, fault);
+		break;
+	default:
+		__put_kernel_nofault(p, &val, u64, fault);
+	}
+	pagefault_enable();
+	return 0;
+fault:
+	pagefault_enable();
+	return -EFAULT;
+}
+
+static void access_memory(struct khh_call *c)
+{
+	void *p = (void *)c->args[0];
+
+	c->ret = 0;
+	if (c->fn == KHH_STORE)
+		c->smccc = store(p, c->args[1], c->args[2]);
+	else
+		c->smccc = copy_from_kernel_nofault(&c->ret, p,
+						    min_t(u64, c->args[2], sizeof(u64)));
+}
+
 static void call(struct khh_call *c)
 {
 	u64 id = c->fn < KHH_NR_FUNCTIONS ? function_ids[c->fn] : c->id;
@@ -90,6 +123,10 @@ static void call(struct khh_call *c)
 	u32 i;
 	int j;
 
+	if (c->fn > KHH_WHOLE) {
+		access_memory(c);
+		return;
+	}
 	if (c->fn != KHH_WHOLE)
 		id = KVM_HOST_SMCCC_ID(id);
 
@@ -168,7 +205,7 @@ static int do_calls(struct khh_calls *args)
 	if (copy_from_user(calls, user, args->nr * sizeof(*calls)))
 		return -EFAULT;
 	for (i = 0; i < args->nr; i++) {
-		if (calls[i].repeat > KHH_MAX_REPEAT || calls[i].fn > KHH_WHOLE ||
+		if (calls[i].repeat > KHH_MAX_REPEAT || calls[i].fn > KHH_LOAD ||
 		    calls[i].fn == KHH_NR_FUNCTIONS)
 			return -EINVAL;
 	}
@@ -259,6 +296,12 @@ static int do_mc(struct khh_mc *args)
 	args->idx = vcpu->vcpu_idx;
 	args->mc_addr = (u64)mc;
 	args->hcr_addr = (u64)&vcpu->arch.hcr_el2;
+	args->mdcr_addr = (u64)&vcpu->arch.mdcr_el2;
+	args->esr_addr = (u64)&vcpu->arch.fault.esr_el2;
+	args->cflags_addr = (u64)&vcpu->arch.cflags;
+	args->iflags_addr = (u64)&vcpu->arch.iflags;
+	args->sve_addr = (u64)&vcpu->arch.sve_state;
+	args->sve_vl_addr = (u64)&vcpu->arch.sve_max_vl;
 	args->pstate_addr = (u64)&vcpu->arch.ctxt.regs.pstate;
 	args->cpu_if_addr = (u64)&vcpu->arch.vgic_cpu.vgic_v3;
 	return err;
@@ -337,15 +380,9 @@ static int do_access(struct khh_access *args, bool write)
 	if (args->offset > PAGE_SIZE - sizeof(u64) || !pfn_valid(args->pfn))
 		return -EINVAL;
 	p = page_address(pfn_to_page(args->pfn)) + args->offset;
-	if (!write)
-		return copy_from_kernel_nofault(&args->value, p, sizeof(u64));
-	pagefault_disable();
-	__put_kernel_nofault(p, &args->value, u64, fault);
-	pagefault_enable();
-	return 0;
-fault:
-	pagefault_enable();
-	return -EFAULT;
+	if (write)
+		return store(p, args->value, sizeof(u64));
+	return copy_from_kernel_nofault(&args->value, p, sizeof(u64));
 }
 
 /* -------------------------------------------------------------- the device */

@@ -39,6 +39,9 @@ enum khh_fn {
 	KHH_NR_FUNCTIONS,
 	KHH_NUMBER,		/* id is the number of one of EL2's calls */
 	KHH_WHOLE,		/* id is all of register 0 */
+	/* No calls, but what a host does between them, at a kernel address. */
+	KHH_STORE,		/* args: address, value, bytes */
+	KHH_LOAD,		/* args: address, 0, bytes; the value is ret */
 };
 
 /* As KVM_PGTABLE_PROT_*; the module checks that they are. */
@@ -120,6 +123,12 @@ struct khh_mc {
 	__u64 idx;		/* out */
 	__u64 mc_addr;		/* out: where head and nr are */
 	__u64 hcr_addr;		/* out: HCR_EL2 as the host wants it */
+	__u64 mdcr_addr;	/* out: MDCR_EL2, the same */
+	__u64 esr_addr;		/* out: ESR_EL2 of the last exit */
+	__u64 cflags_addr;	/* out: what the vCPU has; a byte, as iflags */
+	__u64 iflags_addr;	/* out: what is to be done at the next entry */
+	__u64 sve_addr;		/* out: the pointer to the SVE registers */
+	__u64 sve_vl_addr;	/* out: their length; 4 bytes */
 	__u64 pstate_addr;	/* out: PSTATE that the guest is to start with */
 	__u64 cpu_if_addr;	/* out: struct vgic_v3_cpu_if */
 };

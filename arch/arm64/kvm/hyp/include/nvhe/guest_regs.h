@@ -2,7 +2,8 @@
 /*
  * The registers of protected vCPUs: what they are at reset, what the host may
  * see at each exit and change at each entry (guest_regs.c), the guest's
- * hypercalls (guest_hvc.c) and its power states (guest_psci.c).
+ * hypercalls (guest_hvc.c) and its power states (guest_psci.c). And those of
+ * ordinary vCPUs, with which EL2 trusts the host no more (ordinary_regs.c).
  */
 #ifndef __KVM_NVHE_GUEST_REGS_H__
 #define __KVM_NVHE_GUEST_REGS_H__
@@ -20,13 +21,21 @@ int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 			       bool be);
-u64 pkvm_ordinary_hcr(const struct kvm_vcpu *host_vcpu);
-struct kvm_guest_debug_arch *pkvm_ordinary_debug_ptr(struct kvm_vcpu *host_vcpu);
-void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu);
 struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if);
 void pkvm_flush_ptrauth(struct kvm_vcpu *vcpu);
+void pkvm_flush_debug_flags(struct kvm_vcpu *vcpu);
+void pkvm_flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu, u32 sre);
+void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu);
+void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr);
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu);
+
+/* ordinary_regs.c */
+void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm);
+int pkvm_init_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
+void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
+int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
+void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu);
 
 /* guest_hvc.c */
 bool pkvm_handle_guest_hvc64(struct kvm_vcpu *vcpu, u64 *exit_code);

@@ -116,6 +116,8 @@ struct pkvm_opts {
 	int nr_vcpus;			/* 0 means 1 */
 	bool all_on;			/* do not power off the secondary vCPUs */
 	bool no_gic;
+	bool sve;			/* give the vCPUs of an ordinary VM SVE */
+	bool late_init;			/* pkvm_vcpu_init() only for vCPU 0 */
 	size_t mem_size;		/* at PKVM_MEM_IPA; 0 means 1 MiB */
 	enum pkvm_backing backing;
 	void *mem;			/* for PKVM_CALLER; never unmapped here */
@@ -128,6 +130,7 @@ struct pkvm_vm {
 	int gic_fd;
 	int nr_vcpus;
 	bool ordinary;
+	bool sve;
 	struct pkvm_vcpu vcpus[PKVM_MAX_VCPUS];
 	void *image;
 	size_t image_size;

@@ -678,10 +678,17 @@ int pkvm_vcpu_init(struct pkvm_vcpu *vcpu, bool power_off)
 		init.features[0] |= 1 << KVM_ARM_VCPU_PTRAUTH_ADDRESS;
 		init.features[0] |= 1 << KVM_ARM_VCPU_PTRAUTH_GENERIC;
 	}
-	return ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init) ? -errno : 0;
+	if (vcpu->vm->sve)
+		init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
+	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
+		return -errno;
+	if (vcpu->vm->sve && ioctl(vcpu->fd, KVM_ARM_VCPU_FINALIZE, &(int){ KVM_ARM_VCPU_SVE }) &&
+	    errno != EPERM)
+		return -errno;
+	return 0;
 }
 
-static void create_vcpu(struct pkvm_vm *vm, int id, bool power_off)
+static void create_vcpu(struct pkvm_vm *vm, int id, bool init, bool power_off)
 {
 	struct pkvm_vcpu *vcpu = &vm->vcpus[id];
 
@@ -693,7 +700,7 @@ static void create_vcpu(struct pkvm_vm *vm, int id, bool power_off)
 	vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 vcpu->fd, 0);
 	TEST_ASSERT(vcpu->run != MAP_FAILED, "cannot map the run page");
-	TEST_ASSERT(!pkvm_vcpu_init(vcpu, power_off), "KVM_ARM_VCPU_INIT failed");
+	TEST_ASSERT(!init || !pkvm_vcpu_init(vcpu, power_off), "KVM_ARM_VCPU_INIT failed");
 }
 
 /*
@@ -713,6 +720,7 @@ struct pkvm_vm *pkvm_vm_create(const struct pkvm_opts *opts)
 	vm->nr_vcpus = opts->nr_vcpus ?: 1;
 	TEST_ASSERT(vm->nr_vcpus <= PKVM_MAX_VCPUS, "too many vCPUs");
 	vm->ordinary = opts->ordinary || pkvm_forced_ordinary();
+	vm->sve = opts->sve;
 	if (!vm->ordinary)
 		type |= KVM_VM_TYPE_ARM_PROTECTED;
 
@@ -728,7 +736,7 @@ struct pkvm_vm *pkvm_vm_create(const struct pkvm_opts *opts)
 	if (!opts->no_gic)
 		create_gic(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
-		create_vcpu(vm, i, i && !opts->all_on);
+		create_vcpu(vm, i, !i || !opts->late_init, i && !opts->all_on);
 	if (!opts->no_gic)
 		gic_attr(vm, KVM_DEV_ARM_VGIC_GRP_CTRL,
 			 KVM_DEV_ARM_VGIC_CTRL_INIT, 0);
