@@ -2,26 +2,56 @@
 /*
  * Guest-private pages: the mark, and who may have a marked page.
  *
- * Owns PG_guest and the question to its owner. The hypervisor is what keeps a
- * secret; the mark makes the kernel polite: a page that would only fault is
- * refused with an error instead. It may be looked at without locks, since a
- * stale answer costs no more than that fault.
+ * Owns PG_guest, hiding and unhiding, and the question to the owner. The
+ * hypervisor is what keeps a secret; the mark makes the kernel polite: a page
+ * that would only fault is refused with an error instead.
+ *
+ * Hiding takes a page from every page table of the host. Of anonymous memory a
+ * swap entry of its own type stays behind, which has the pfn, the reference and
+ * the rmap of the mapping that it replaces: walkers that do not know the type
+ * find nothing there, and what must know whether the page is still somebody's
+ * memory (its anon_vma, its share in RSS) does. page_vma_mapped_walk() does not
+ * return such entries. Of shmem nothing stays behind; what would bring the page
+ * back into a page table, a pipe or a buffer asks here.
+ *
+ * The mark changes under the folio lock, but for the last clearing by the owner
+ * of a page that nobody else can reach. It may be looked at without locks, since
+ * a stale answer costs no more than a fault.
+ *
+ * Pages with the mark are small: a large folio is split before it is pinned.
+ *
+ * Lock order, as in mm/rmap.c: mmap_lock, folio lock, i_mmap_rwsem or anon_vma
+ * lock, page table lock. The owner is asked below all of them.
  *
  * May not know what a guest is: whoever sets the mark answers for it.
  */
 
+#include <linux/cacheflush.h>
 #include <linux/export.h>
 #include <linux/guest_page.h>
+#include <linux/hugetlb.h>
+#include <linux/kcore.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/vmstat.h>
 
 #include "internal.h"
+#include "swap.h"
 
 DEFINE_STATIC_KEY_FALSE(guest_pages_in_use);
 
 static const struct guest_page_ops *guest_page_ops __read_mostly;
+
+/* References that come and go are worth a few jiffies, others are not. */
+#define HIDE_TRIES	5
+
+/* Pages whose mappings come back together. */
+#define RESTORE_AROUND	SZ_64K
 
 /**
  * guest_pages_register() - From now on there may be guest-private pages.
@@ -36,84 +66,493 @@ void guest_pages_register(const struct guest_page_ops *ops)
 	static_branch_enable(&guest_pages_in_use);
 }
 
-/**
- * guest_page_mark() - Mark a page before a hypervisor takes it.
- * @page: a pinned page.
- *
- * Return: true; false when it carries the mark already, for another guest or
- * at another address.
- */
-bool guest_page_mark(struct page *page)
+static void set_mark(struct page *page)
 {
-	return !TestSetPageGuest(page);
+	if (!TestSetPageGuest(page))
+		lruvec_stat_mod_folio(page_folio(page), NR_GUEST_PRIVATE, 1);
 }
 
-/**
- * guest_page_unmark() - Clear the mark after a hypervisor gave a page back.
- * @page: a page that is still pinned and carries the mark.
- */
-void guest_page_unmark(struct page *page)
+static void clear_mark(struct page *page)
 {
-	ClearPageGuest(page);
+	if (TestClearPageGuest(page))
+		lruvec_stat_mod_folio(page_folio(page), NR_GUEST_PRIVATE, -1);
 }
 
-static bool forget_one(struct folio *folio, struct vm_area_struct *vma,
-		       unsigned long address, void *arg)
+/*
+ * The host wants to touch a page: is it open, and does the mark go for good?
+ * With the folio locked, so that nobody hides it meanwhile.
+ */
+static bool open_page(struct page *page)
 {
-	struct mmu_notifier_range range;
-	struct page *page = arg;
-	unsigned long addr;
+	VM_WARN_ON_ONCE_PAGE(!PageLocked(page), page);
 
-	addr = vma_address(vma, folio->index + folio_page_idx(folio, page), 1);
-	if (addr == -EFAULT)
+	if (!PageGuest(page))
 		return true;
+	if (!guest_page_ops->host_may_access(page))
+		return false;
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
-				addr + PAGE_SIZE);
+	clear_mark(page);
+	return true;
+}
+
+/* ------------------------------------------------------------------- hiding */
+
+static bool hide_one(struct folio *folio, struct vm_area_struct *vma,
+		     unsigned long address, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, PVMW_SYNC);
+	struct page *page = folio_page(folio, 0);
+	struct mm_struct *mm = vma->vm_mm;
+	struct mmu_notifier_range range;
+	pte_t pte, entry;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm, address,
+				address + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
+
+	while (page_vma_mapped_walk(&pvmw)) {
+		flush_cache_page(vma, pvmw.address, page_to_pfn(page));
+		/* On return no CPU has it in its TLB. */
+		pte = ptep_clear_flush(vma, pvmw.address, pvmw.pte);
+		if (pte_dirty(pte))
+			folio_mark_dirty(folio);
+
+		entry = swp_entry_to_pte(make_guest_entry(page));
+		if (pte_soft_dirty(pte))
+			entry = pte_swp_mksoft_dirty(entry);
+		if (pte_uffd_wp(pte))
+			entry = pte_swp_mkuffd_wp(entry);
+		set_pte_at(mm, pvmw.address, pvmw.pte, entry);
+	}
+
 	mmu_notifier_invalidate_range_end(&range);
 
 	return true;
 }
 
-/**
- * guest_page_forget() - Make every secondary MMU drop a page.
- * @page: a pinned page that carries the mark.
- *
- * The page may be mapped by devices or by ordinary guests of this or of other
- * processes that share the memory. With the mark set, none of them gets it
- * again. May sleep; takes the folio lock and the locks of its mappings.
- */
-void guest_page_forget(struct page *page)
+static void unmap_page(struct folio *folio)
 {
 	struct rmap_walk_control rwc = {
-		.rmap_one	= forget_one,
-		.arg		= page,
+		.rmap_one	= hide_one,
+		/* None for a folio that is not mapped: it may be gone, then. */
+		.anon_lock	= folio_lock_anon_vma_read,
+	};
+
+	if (folio_test_anon(folio))
+		rmap_walk(folio, &rwc);
+	else if (folio->mapping)
+		unmap_mapping_folio(folio);
+}
+
+/*
+ * Who holds the folio but its owner's pin, its page cache and its mappings? Each
+ * GUP user, pipe, and isolation for reclaim or migration counts. Without a
+ * present PTE nobody gets a new reference but through the hooks, which look at
+ * the mark after they have taken theirs, so that either they see the mark or
+ * this sees them.
+ */
+static bool is_held(struct folio *folio)
+{
+	int expected = GUP_PIN_COUNTING_BIAS + folio_mapcount(folio);
+
+	if (!folio_test_anon(folio) && folio->mapping)
+		expected++;
+
+	/* Pairs with the barrier in taking a reference. */
+	smp_mb();
+	return folio_test_swapcache(folio) || folio_ref_count(folio) > expected;
+}
+
+/* Can this be hidden at all? With the folio locked. */
+static int check_page(struct folio *folio)
+{
+	if (folio_test_hugetlb(folio) || folio_is_zone_device(folio) ||
+	    !folio_test_swapbacked(folio))
+		return -EIO;
+	if (folio_test_large(folio))
+		return -EAGAIN;
+	if (folio_test_anon(folio) &&
+	    (folio_test_ksm(folio) || !PageAnonExclusive(&folio->page)))
+		return -EAGAIN;
+
+	return 0;
+}
+
+static int try_to_hide(struct folio *folio, bool again)
+{
+	struct page *page = folio_page(folio, 0);
+	bool marked;
+	int ret;
+
+	/* A page that was just faulted in is in a batch of this CPU, mostly. */
+	if (!folio_test_lru(folio))
+		lru_add_drain();
+
+	folio_lock(folio);
+	ret = check_page(folio);
+	if (ret)
+		goto unlock;
+
+	marked = PageGuest(page);
+	if (marked && !again) {
+		ret = -EBUSY;
+		goto unlock;
+	}
+
+	folio_wait_writeback(folio);
+	folio_free_swap(folio);
+
+	/* Before anything has changed: most failures are found here. */
+	ret = -EAGAIN;
+	if (is_held(folio))
+		goto unlock;
+
+	set_mark(page);
+	unmap_page(folio);
+
+	if (is_held(folio) ||
+	    folio_mapcount(folio) > (folio_test_anon(folio) ? 1 : 0)) {
+		/* Mappings come back when they are used. */
+		if (!marked)
+			clear_mark(page);
+		goto unlock;
+	}
+	ret = 0;
+unlock:
+	folio_unlock(folio);
+
+	return ret;
+}
+
+static int hide(struct page *page, bool again)
+{
+	struct folio *folio = page_folio(page);
+	int i, ret;
+
+	might_sleep();
+
+	for (i = 0; ; i++) {
+		ret = try_to_hide(folio, again);
+		if (ret != -EAGAIN || i == HIDE_TRIES || folio_test_large(folio) ||
+		    fatal_signal_pending(current))
+			return ret;
+
+		/* Batches of other CPUs once, then users that are just busy. */
+		if (!i)
+			lru_add_drain_all();
+		else
+			schedule_timeout_killable(1);
+	}
+}
+
+/**
+ * guest_page_hide() - Take a page from the host before a hypervisor does.
+ * @page: a page that the caller has pinned for long (FOLL_PIN, once).
+ *
+ * On success it carries the mark, no page table of the host's maps it, no TLB
+ * has it, secondary MMUs were told, and nobody but the caller holds it. On
+ * failure all is as before; mappings may have to be faulted in again.
+ *
+ * Called without locks. May sleep, for a few jiffies while others use the page.
+ *
+ * Return: 0; -EIO for memory that can never be hidden: hugetlb, devices', files';
+ * -EBUSY when it carries the mark already, for another guest or at another
+ * address; -EAGAIN when others hold it, when it is part of a large folio (see
+ * guest_page_split()), or when it is not this process's alone.
+ */
+int guest_page_hide(struct page *page)
+{
+	return hide(page, false);
+}
+
+/**
+ * guest_page_hide_again() - Take a page that the owner had opened to the host.
+ * @page: as for guest_page_hide().
+ *
+ * Whether the host has made use of it or not: the mark may still be there.
+ *
+ * Return: as guest_page_hide(), but never -EBUSY. After a failure, the owner is
+ * asked as before.
+ */
+int guest_page_hide_again(struct page *page)
+{
+	return hide(page, true);
+}
+
+/* The entry's reference, rmap and share in RSS become the mapping's. */
+static void restore_pte(struct vm_area_struct *vma, unsigned long address,
+			pte_t *ptep, struct page *page)
+{
+	pte_t old = ptep_get(ptep);
+	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
+
+	/* The guest may have written, whoever is going to write here. */
+	folio_mark_dirty(page_folio(page));
+	if (pte_swp_soft_dirty(old))
+		pte = pte_mksoft_dirty(pte);
+	/* The page was, and is, exclusive: there is nothing to copy. */
+	if (pte_swp_uffd_wp(old))
+		pte = pte_mkuffd_wp(pte);
+	else if (vma->vm_flags & VM_WRITE)
+		pte = maybe_mkwrite(pte_mkdirty(pte), vma);
+
+	/* Nothing to flush: nothing was there. */
+	set_pte_at(vma->vm_mm, address, ptep, pte);
+	update_mmu_cache(vma, address, ptep);
+}
+
+static struct page *guest_entry_page(pte_t pte)
+{
+	swp_entry_t entry;
+
+	if (!is_swap_pte(pte))
+		return NULL;
+	entry = pte_to_swp_entry(pte);
+
+	return is_guest_entry(entry) ? pfn_swap_entry_to_page(entry) : NULL;
+}
+
+static bool unhide_one(struct folio *folio, struct vm_area_struct *vma,
+		       unsigned long address, void *arg)
+{
+	struct page *page = folio_page(folio, 0);
+	struct mm_struct *mm = vma->vm_mm;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+	pmd_t *pmd;
+
+	pmd = mm_find_pmd(mm, address);
+	if (!pmd)
+		return true;
+
+	ptep = pte_offset_map_lock(mm, pmd, address, &ptl);
+	if (!ptep)
+		return true;
+	if (guest_entry_page(ptep_get(ptep)) == page)
+		restore_pte(vma, address, ptep, page);
+	pte_unmap_unlock(ptep, ptl);
+
+	return true;
+}
+
+/**
+ * guest_page_unhide() - A hypervisor has given a page back.
+ * @page: a page that the caller still has pinned; the mark may be gone already.
+ *
+ * Anonymous memory is mapped again where it was; shmem when it is used. Called
+ * without locks; may sleep.
+ */
+void guest_page_unhide(struct page *page)
+{
+	struct rmap_walk_control rwc = {
+		.rmap_one	= unhide_one,
+		.anon_lock	= folio_lock_anon_vma_read,
 	};
 	struct folio *folio = page_folio(page);
+
+	clear_mark(page);
+	if (!folio_test_anon(folio) || !folio_mapped(folio))
+		return;
 
 	folio_lock(folio);
 	rmap_walk(folio, &rwc);
 	folio_unlock(folio);
 }
 
-bool __guest_user_page_private(struct vm_area_struct *vma, unsigned long addr,
-			       bool write)
+/**
+ * guest_page_split() - Make a page small, as those with the mark are.
+ * @page: a page with a reference, and no pin, of the caller's.
+ *
+ * Called without locks; may sleep.
+ *
+ * Return: 0; -EAGAIN or -EBUSY when others hold the folio; -EIO for hugetlb.
+ */
+int guest_page_split(struct page *page)
 {
-	struct page *page;
-	long ret;
+	struct folio *folio = page_folio(page);
+	int ret;
 
-	/* No lookup finds these, and no guest can have them. */
-	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
-		return false;
+	if (!folio_test_large(folio))
+		return 0;
+	if (folio_test_hugetlb(folio))
+		return -EIO;
 
-	ret = get_user_pages_remote(vma->vm_mm, addr, 1, write ? FOLL_WRITE : 0,
-				    &page, NULL);
-	if (ret == 1)
-		put_page(page);
+	lru_add_drain();
+	folio_lock(folio);
+	ret = split_huge_page(page);
+	/* The lock is now that of the page's own folio. */
+	unlock_page(page);
 
-	return ret == -EFAULT;
+	return ret;
 }
+
+/* ------------------------------------------- what hooks ask about page tables */
+
+/* Bring back what lies around and is open too, within one page table. */
+static void restore_around(struct vm_area_struct *vma, unsigned long address,
+			   pte_t *ptep)
+{
+	unsigned long first = ALIGN_DOWN(address, max(RESTORE_AROUND, PAGE_SIZE));
+	unsigned long last = first + max(RESTORE_AROUND, PAGE_SIZE);
+	unsigned long addr;
+	struct page *page;
+
+	first = max(first, vma->vm_start);
+	last = min(last, vma->vm_end);
+	ptep -= (address - first) >> PAGE_SHIFT;
+
+	for (addr = first; addr < last; addr += PAGE_SIZE, ptep++) {
+		page = guest_entry_page(ptep_get(ptep));
+		if (!page || !trylock_page(page))
+			continue;
+		if (open_page(page))
+			restore_pte(vma, addr, ptep, page);
+		unlock_page(page);
+	}
+}
+
+/**
+ * guest_page_fault() - The host touched anonymous memory that was hidden.
+ * @vmf: the fault; its orig_pte is a guest entry. No page table lock is held.
+ *
+ * Return: 0 when it is mapped again, or something else is there;
+ * VM_FAULT_SIGSEGV while a guest has it; VM_FAULT_RETRY as folio_lock_or_retry().
+ */
+vm_fault_t guest_page_fault(struct vm_fault *vmf)
+{
+	struct page *page = guest_entry_page(vmf->orig_pte);
+	struct vm_area_struct *vma = vmf->vma;
+	struct folio *folio = page_folio(page);
+	unsigned long address = vmf->address & PAGE_MASK;
+	vm_fault_t ret;
+
+	/* The entry may be gone, and its page be anything by now. */
+	if (!folio_try_get(folio))
+		return 0;
+	ret = folio_lock_or_retry(folio, vmf);
+	if (ret)
+		goto put;
+
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, address, &vmf->ptl);
+	if (!vmf->pte)
+		goto unlock;
+	if (pte_same(ptep_get(vmf->pte), vmf->orig_pte)) {
+		if (open_page(page)) {
+			restore_pte(vma, address, vmf->pte, page);
+			restore_around(vma, address, vmf->pte);
+		} else {
+			ret = VM_FAULT_SIGSEGV;
+		}
+	}
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+unlock:
+	folio_unlock(folio);
+put:
+	folio_put(folio);
+
+	return ret;
+}
+
+/**
+ * guest_page_fork() - A process forks that has a hidden page.
+ * @vma: the parent's mapping.
+ * @address: of the page.
+ * @ptep: the parent's entry, a guest entry; its lock is held.
+ *
+ * Return: 0 when the child gets nothing there; -ENOENT when the entry is a
+ * mapping again, to be copied like any other.
+ */
+int guest_page_fork(struct vm_area_struct *vma, unsigned long address, pte_t *ptep)
+{
+	struct page *page = guest_entry_page(ptep_get(ptep));
+	int ret = 0;
+
+	if (!trylock_page(page))
+		return 0;
+	if (open_page(page)) {
+		restore_pte(vma, address, ptep, page);
+		ret = -ENOENT;
+	}
+	unlock_page(page);
+
+	return ret;
+}
+
+/* Hidden anonymous memory, by its entry. */
+static struct page *follow_entry(struct vm_area_struct *vma, unsigned long address,
+				 unsigned int flags)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	struct page *page = NULL;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+	pmd_t *pmd;
+	int ret;
+
+	pmd = mm_find_pmd(mm, address);
+	if (!pmd)
+		return NULL;
+	ptep = pte_offset_map_lock(mm, pmd, address, &ptl);
+	if (!ptep)
+		return NULL;
+
+	page = guest_entry_page(ptep_get(ptep));
+	if (page && __guest_pages_private(page, 1)) {
+		ret = try_grab_folio(page_folio(page), 1, flags);
+		if (ret)
+			page = ERR_PTR(ret);
+	} else {
+		page = NULL;
+	}
+	pte_unmap_unlock(ptep, ptl);
+
+	return page;
+}
+
+/* Hidden shmem, by its place in the file. */
+static struct page *follow_file(struct vm_area_struct *vma, unsigned long address,
+				unsigned int flags)
+{
+	struct page *page = NULL;
+	struct folio *folio;
+	int ret;
+
+	if (!vma_is_shmem(vma) || ((flags & FOLL_WRITE) && !(vma->vm_flags & VM_SHARED)))
+		return NULL;
+
+	folio = filemap_get_folio(vma->vm_file->f_mapping,
+				  linear_page_index(vma, address));
+	if (IS_ERR(folio))
+		return NULL;
+	if (__guest_pages_private(&folio->page, 1)) {
+		page = &folio->page;
+		ret = try_grab_folio(folio, 1, flags);
+		if (ret)
+			page = ERR_PTR(ret);
+	}
+	folio_put(folio);
+
+	return page;
+}
+
+/**
+ * guest_page_follow() - Look up a hidden page for its guest.
+ * @vma: the mapping, with mmap_lock held; its flags allow the access.
+ * @address: user address; no page is mapped there.
+ * @flags: FOLL_GUEST and others, for try_grab_folio().
+ *
+ * Return: the page, held as @flags say; NULL when no private page is there; an
+ * error of try_grab_folio().
+ */
+struct page *guest_page_follow(struct vm_area_struct *vma, unsigned long address,
+			       unsigned int flags)
+{
+	struct page *page = follow_entry(vma, address, flags);
+
+	return page ? page : follow_file(vma, address, flags);
+}
+
+/* -------------------------------------------- what hooks ask about the mark */
 
 bool __guest_pages_private(struct page *page, unsigned long nr)
 {
@@ -134,16 +573,72 @@ bool __guest_pfn_private(unsigned long pfn)
 	return pfn_valid(pfn) && __guest_pages_private(pfn_to_page(pfn), 1);
 }
 
-size_t __guest_pages_accessible(struct folio *folio, loff_t pos, size_t len)
+bool __guest_folio_refused(struct folio *folio)
 {
-	size_t offset = offset_in_folio(folio, pos);
-	size_t end = min(folio_size(folio), offset + len);
-	size_t cur;
+	return !open_page(&folio->page);
+}
 
-	for (cur = round_down(offset, PAGE_SIZE); cur < end; cur += PAGE_SIZE) {
-		if (__guest_pages_private(folio_page(folio, cur >> PAGE_SHIFT), 1))
-			return cur > offset ? cur - offset : 0;
+vm_fault_t __guest_file_fault(struct vm_fault *vmf)
+{
+	struct folio *folio = page_folio(vmf->page);
+
+	if (open_page(vmf->page))
+		return 0;
+
+	folio_unlock(folio);
+	folio_put(folio);
+	vmf->page = NULL;
+
+	return VM_FAULT_SIGSEGV;
+}
+
+/**
+ * guest_pages_nr() - How many pages carry the mark?
+ *
+ * Exact, unlike the counters that are read most of the time: a single small VM
+ * would not show up there for a second.
+ *
+ * Return: pages, of all nodes.
+ */
+unsigned long guest_pages_nr(void)
+{
+	long nr = atomic_long_read(&vm_node_stat[NR_GUEST_PRIVATE]);
+	struct pglist_data *pgdat;
+	int cpu;
+
+	for_each_online_pgdat(pgdat) {
+		for_each_online_cpu(cpu)
+			nr += per_cpu_ptr(pgdat->per_cpu_nodestats,
+					  cpu)->vm_node_stat_diff[NR_GUEST_PRIVATE];
 	}
 
-	return len;
+	return max(nr, 0);
 }
+
+void __guest_page_failed(struct page *page)
+{
+	if (guest_page_ops->memory_failure)
+		guest_page_ops->memory_failure(page);
+}
+
+void __guest_page_leak(struct page *page)
+{
+	pr_alert("guest page %#lx: freed while it is private; it is lost\n",
+		 page_to_pfn(page));
+	dump_page(page, "private to a guest");
+	add_taint(TAINT_BAD_PAGE, LOCKDEP_STILL_OK);
+}
+
+#ifdef CONFIG_PROC_KCORE
+/* /proc/kcore reads zeroes where a guest's page is. */
+static int guest_page_is_ram(unsigned long pfn)
+{
+	return !guest_pfn_private(pfn);
+}
+
+static int __init guest_page_init(void)
+{
+	return register_mem_pfn_is_ram(guest_page_is_ram);
+}
+fs_initcall(guest_page_init);
+#endif

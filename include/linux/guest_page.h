@@ -3,10 +3,11 @@
  * Guest-private pages: memory that the kernel holds but may not touch, because
  * a hypervisor has given it to a guest.
  *
- * A page that carries the mark is refused to get_user_pages() without
- * FOLL_GUEST and to file access, whoever asks. The mark covers (I3): it is set
- * before the hypervisor takes a page and cleared after it gives it back. A
- * guest may let the host into a marked page; the owner of the mark knows.
+ * A page that carries the mark is in no page table of the host's, and is refused
+ * to get_user_pages() without FOLL_GUEST, to faults and to file access, whoever
+ * asks. The mark covers (I3): it is set before the hypervisor takes a page and
+ * cleared after it gives it back. A guest may let the host into a marked page;
+ * the owner of the mark knows, and the next touch clears it.
  *
  * This knows nothing of KVM. See mm/guest_page.c.
  */
@@ -17,13 +18,18 @@
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 
+struct vm_fault;
+
 /**
  * struct guest_page_ops - What the owner of the mark can tell.
- * @host_may_access: is this marked page open to the host now? Called in any
- *	context, with page table locks held; must not sleep.
+ * @host_may_access: is this marked page open to the host now? If so, it stays
+ *	open until the owner has hidden it again. Called in any context, with
+ *	page table locks held; must not sleep.
+ * @memory_failure: a marked page is broken. May sleep.
  */
 struct guest_page_ops {
 	bool (*host_may_access)(struct page *page);
+	void (*memory_failure)(struct page *page);
 };
 
 #ifdef CONFIG_GUEST_PAGE
@@ -31,14 +37,22 @@ struct guest_page_ops {
 DECLARE_STATIC_KEY_FALSE(guest_pages_in_use);
 
 void guest_pages_register(const struct guest_page_ops *ops);
-bool guest_page_mark(struct page *page);
-void guest_page_unmark(struct page *page);
-void guest_page_forget(struct page *page);
-bool __guest_user_page_private(struct vm_area_struct *vma, unsigned long addr,
-			       bool write);
+int guest_page_hide(struct page *page);
+int guest_page_hide_again(struct page *page);
+void guest_page_unhide(struct page *page);
+int guest_page_split(struct page *page);
+unsigned long guest_pages_nr(void);
+
+vm_fault_t guest_page_fault(struct vm_fault *vmf);
+int guest_page_fork(struct vm_area_struct *vma, unsigned long address, pte_t *ptep);
+struct page *guest_page_follow(struct vm_area_struct *vma, unsigned long address,
+			       unsigned int flags);
 bool __guest_pages_private(struct page *page, unsigned long nr);
 bool __guest_pfn_private(unsigned long pfn);
-size_t __guest_pages_accessible(struct folio *folio, loff_t pos, size_t len);
+bool __guest_folio_refused(struct folio *folio);
+vm_fault_t __guest_file_fault(struct vm_fault *vmf);
+void __guest_page_leak(struct page *page);
+void __guest_page_failed(struct page *page);
 
 /**
  * guest_pages_private() - Is any page of a run private to a guest?
@@ -70,48 +84,84 @@ static inline bool guest_pfn_private(unsigned long pfn)
 }
 
 /**
- * guest_pages_accessible() - How much of a file may be touched from here on?
- * @folio: a folio of the page cache.
- * @pos: file position in bytes, within @folio.
- * @len: bytes wanted; may go beyond the folio.
+ * guest_folio_refused() - May the host touch a folio of the page cache?
+ * @folio: the folio, locked.
  *
- * Return: @len, or the bytes before the first private page, 0 if @pos is in
- * one.
+ * A folio that was opened to the host loses the mark. For whoever is going to
+ * map it, or use it under a reference that was taken before.
+ *
+ * Return: true when a guest has it.
  */
-static inline size_t guest_pages_accessible(struct folio *folio, loff_t pos,
-					    size_t len)
+static inline bool guest_folio_refused(struct folio *folio)
 {
-	if (static_branch_unlikely(&guest_pages_in_use))
-		return __guest_pages_accessible(folio, pos, len);
-
-	return len;
+	return static_branch_unlikely(&guest_pages_in_use) &&
+	       PageGuest(&folio->page) && __guest_folio_refused(folio);
 }
 
 /**
- * guest_user_page_private() - Can an access to a faulted-in page never succeed?
- * @vma: the mapping, with mmap_lock held.
- * @addr: an address in it that was faulted in just now.
- * @write: whether it was for a write.
+ * guest_file_fault() - May a fault map what the file system found?
+ * @vmf: the fault, with its page locked and referenced.
+ * @page: that page.
+ * @ret: what to return for a page that it may.
  *
- * For those who fault a page in and try their access again: the page tables are
- * in order, so that the fault handler would send them round for ever. May
- * sleep.
- *
- * Return: true when a guest has the page.
+ * Return: @ret; VM_FAULT_SIGSEGV, with the page released, when a guest has it.
  */
-static inline bool guest_user_page_private(struct vm_area_struct *vma,
-					   unsigned long addr, bool write)
+static inline vm_fault_t guest_file_fault(struct vm_fault *vmf,
+					  struct page *page,
+					  vm_fault_t ret)
 {
-	return static_branch_unlikely(&guest_pages_in_use) &&
-	       __guest_user_page_private(vma, addr, write);
+	if (static_branch_unlikely(&guest_pages_in_use) && PageGuest(page))
+		return __guest_file_fault(vmf) ?: ret;
+
+	return ret;
+}
+
+/**
+ * guest_page_leaks() - Must a page not be freed?
+ * @page: a page without references.
+ *
+ * A page that still is a guest's is lost rather than given to somebody else: an
+ * owner's bug must not become a leak of data.
+ *
+ * Return: true when it carries the mark; this was said in the kernel log.
+ */
+static inline bool guest_page_leaks(struct page *page)
+{
+	if (likely(!PageGuest(page)))
+		return false;
+	__guest_page_leak(page);
+
+	return true;
+}
+
+/**
+ * guest_page_failed() - Tell the owner of a page that it is broken.
+ * @page: any page. May sleep.
+ */
+static inline void guest_page_failed(struct page *page)
+{
+	if (static_branch_unlikely(&guest_pages_in_use) && PageGuest(page))
+		__guest_page_failed(page);
 }
 
 #else
 
-static inline bool guest_user_page_private(struct vm_area_struct *vma,
-					   unsigned long addr, bool write)
+static inline vm_fault_t guest_page_fault(struct vm_fault *vmf)
 {
-	return false;
+	return 0;
+}
+
+static inline int guest_page_fork(struct vm_area_struct *vma, unsigned long address,
+				  pte_t *ptep)
+{
+	return 0;
+}
+
+static inline struct page *guest_page_follow(struct vm_area_struct *vma,
+					     unsigned long address,
+					     unsigned int flags)
+{
+	return NULL;
 }
 
 static inline bool guest_pages_private(struct page *page, unsigned long nr)
@@ -124,10 +174,25 @@ static inline bool guest_pfn_private(unsigned long pfn)
 	return false;
 }
 
-static inline size_t guest_pages_accessible(struct folio *folio, loff_t pos,
-					    size_t len)
+static inline bool guest_folio_refused(struct folio *folio)
 {
-	return len;
+	return false;
+}
+
+static inline vm_fault_t guest_file_fault(struct vm_fault *vmf,
+					  struct page *page,
+					  vm_fault_t ret)
+{
+	return ret;
+}
+
+static inline bool guest_page_leaks(struct page *page)
+{
+	return false;
+}
+
+static inline void guest_page_failed(struct page *page)
+{
 }
 
 #endif /* CONFIG_GUEST_PAGE */

@@ -10,14 +10,18 @@
  * It does not map anything into a guest, and never looks at a guest's page.
  */
 
+#include <linux/debugfs.h>
+#include <linux/extable.h>
 #include <linux/guest_page.h>
+#include <linux/irq_work.h>
 #include <linux/kvm_follow_pfn.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/panic.h>
+#include <linux/proc_fs.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
 #include <linux/shmem_fs.h>
-#include <linux/extable.h>
 
 #include <asm/kvm_asm.h>
 #include <asm/kvm_emulate.h>
@@ -27,13 +31,97 @@
 #include <asm/stage2_pgtable.h>
 #include <asm/traps.h>
 
-static bool host_may_access(struct page *page)
+/*
+ * The book of a VM, kvm->arch.pkvm.guest_pages, says for each gfn: nothing;
+ * reserved, while one vCPU is at it; the page that EL2 has, pinned and charged;
+ * or that the guest lost it by force, and gets no other.
+ */
+#define GFN_LOST	xa_mk_value(1)
+
+/* Tries to get a small page, of memory that others may be splitting or merging. */
+#define SPLIT_TRIES	10
+
+/* VMs that have pages, for whoever knows a pfn only; and the books' lost pages. */
+static LIST_HEAD(guest_vms);
+static DEFINE_MUTEX(guest_vms_lock);
+
+/* One large folio is split at a time: two would hold it against each other. */
+static DEFINE_MUTEX(split_lock);
+
+/*
+ * Pages, by pfn, between the moment they are hidden and EL2's decision. The host
+ * does not get them back meanwhile, whatever EL2 says: it would be out of date.
+ */
+static DEFINE_XARRAY(moving_pages);
+
+static bool is_open_at_el2(struct page *page)
 {
 	return kvm_call_hyp_nvhe(__pkvm_host_can_access, page_to_pfn(page)) == 1;
 }
 
+static bool host_may_access(struct page *page)
+{
+	return !xa_load(&moving_pages, page_to_pfn(page)) && is_open_at_el2(page);
+}
+
+/* Which guest has a page, and where? With guest_vms_lock held. NULL for none. */
+static struct kvm *find_page(struct page *page, gfn_t *gfn)
+{
+	struct kvm_protected_vm *vm;
+	struct page *entry;
+	unsigned long i;
+
+	lockdep_assert_held(&guest_vms_lock);
+
+	list_for_each_entry(vm, &guest_vms, node) {
+		xa_for_each(&vm->guest_pages, i, entry) {
+			if (entry == page) {
+				*gfn = i;
+				return container_of(vm, struct kvm, arch.pkvm);
+			}
+		}
+	}
+
+	return NULL;
+}
+
+/* The guest cannot be told, and may use the page at any time: stop it. */
+static void page_broke(struct page *page)
+{
+	struct kvm *kvm;
+	gfn_t gfn;
+
+	guard(mutex)(&guest_vms_lock);
+	kvm = find_page(page, &gfn);
+	if (!kvm)
+		return;
+
+	pr_err("kvm [%d]: gfn %#llx of a protected guest is broken memory\n",
+	       kvm->userspace_pid, gfn);
+	WRITE_ONCE(kvm->arch.pkvm.broken_gfn, gfn);
+	kvm_make_all_cpus_request(kvm, KVM_REQ_GUEST_PAGE_BROKEN);
+}
+
+/**
+ * pkvm_guest_page_broken() - A vCPU must not run on: a page of its VM broke.
+ * @vcpu: the vCPU.
+ *
+ * Return: -EHWPOISON, with the address in KVM_EXIT_MEMORY_FAULT, now and always.
+ */
+int pkvm_guest_page_broken(struct kvm_vcpu *vcpu)
+{
+	gfn_t gfn = READ_ONCE(vcpu->kvm->arch.pkvm.broken_gfn);
+
+	kvm_make_request(KVM_REQ_GUEST_PAGE_BROKEN, vcpu);
+	kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(gfn), PAGE_SIZE, false, false,
+				      true);
+
+	return -EHWPOISON;
+}
+
 static const struct guest_page_ops guest_page_ops = {
-	.host_may_access = host_may_access,
+	.host_may_access	= host_may_access,
+	.memory_failure		= page_broke,
 };
 
 /**
@@ -47,6 +135,7 @@ static const struct guest_page_ops guest_page_ops = {
 int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
 {
 	xa_init_flags(&kvm->arch.pkvm.guest_pages, XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&kvm->arch.pkvm.node);
 
 	if (!(type & KVM_VM_TYPE_ARM_PROTECTED))
 		return 0;
@@ -147,34 +236,70 @@ static int check_backing(unsigned long hva)
 	return ret;
 }
 
-/*
- * Pin the page behind @hva for as long as the guest has it. Only memory that
- * swap backs will do: a file's page could be written back while the guest
- * changes it.
- */
-static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
+/* Look up the page behind @hva, which the VMM may write, and hold it. */
+static int get_guest_page(gfn_t gfn, unsigned long hva, enum kvm_hold hold,
+			  struct kvm_followed_pfn *found)
 {
-	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
 	struct kvm_follow_pfn kfp = {
 		.gfn	= gfn,
 		.foll	= FOLL_WRITE | FOLL_GUEST | FOLL_INTERRUPTIBLE,
-		.hold	= KVM_HOLD_LONGTERM,
+		.hold	= hold,
 	};
 	int ret;
+
+	ret = kvm_follow_hva(&kfp, hva, found);
+
+	return ret == -EOPNOTSUPP || ret == -EROFS ? -EIO : ret;
+}
+
+static int split_guest_page(gfn_t gfn, unsigned long hva)
+{
+	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
+	int ret;
+
+	guard(mutex)(&split_lock);
+	ret = get_guest_page(gfn, hva, KVM_HOLD_GET, &found);
+
+	return ret ? ret : guest_page_split(found.page);
+}
+
+/*
+ * Pin the page behind @hva for as long as the guest has it. Only memory that
+ * swap backs will do: a file's page could be written back while the guest
+ * changes it. A page of a large folio is made a small one first, since a folio
+ * that is pinned cannot be split.
+ */
+static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
+{
+	int i, ret;
 
 	ret = check_backing(hva);
 	if (ret)
 		return ret;
 
-	ret = kvm_follow_hva(&kfp, hva, &found);
-	if (ret)
-		return ret == -EOPNOTSUPP || ret == -EROFS ? -EIO : ret;
+	for (i = 0; i < SPLIT_TRIES; i++) {
+		struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
 
-	if (!folio_test_swapbacked(page_folio(found.page)))
-		return -EIO;
+		ret = get_guest_page(gfn, hva, KVM_HOLD_LONGTERM, &found);
+		if (ret)
+			return ret;
+		if (!folio_test_swapbacked(page_folio(found.page)))
+			return -EIO;
+		if (!folio_test_large(page_folio(found.page))) {
+			*page = kvm_take_followed(&found);
+			return 0;
+		}
+		kvm_release_followed(&found);
 
-	*page = kvm_take_followed(&found);
-	return 0;
+		ret = split_guest_page(gfn, hva);
+		if (ret && ret != -EAGAIN && ret != -EBUSY)
+			return ret;
+		/* Others look at the folio: let them finish. */
+		if (ret && schedule_timeout_killable(1))
+			return -EINTR;
+	}
+
+	return -EFAULT;
 }
 
 /* Give one pinned page to the guest; EL2 says how many table pages it lacks. */
@@ -195,29 +320,95 @@ static int donate_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
 }
 
 /*
- * The book has an entry for @gfn. While it is empty another vCPU is at it, and
- * EL2 must not be offered the page twice: the guest tries again. With a page in it
- * the guest has that page; or the host took it back by force (I5), which only EL2
- * can tell: it refuses any page there for good.
+ * Hide a page from the host, and then let EL2 have it: for the first time, or
+ * @again, after the guest has shared it. If either fails the host has it as
+ * before.
  */
-static int retry_guest_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn)
+static int hand_over_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn,
+			  bool again)
 {
+	unsigned long pfn = page_to_pfn(page);
 	int ret;
 
-	if (!xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn))
+	/* Two vCPUs, of one VM or of two, do not move one page at a time. */
+	ret = xa_insert(&moving_pages, pfn, xa_mk_value(1), GFP_KERNEL);
+	if (ret)
+		return ret == -EBUSY ? -EFAULT : ret;
+
+	ret = again ? guest_page_hide_again(page) : guest_page_hide(page);
+	if (!ret) {
+		ret = donate_page(vcpu, page, gfn);
+		/* It still is the host's, unless another vCPU was faster. */
+		if (ret && is_open_at_el2(page))
+			guest_page_unhide(page);
+	} else if (ret == -EAGAIN) {
+		atomic_long_inc(&vcpu->kvm->arch.pkvm.hides_refused);
+	}
+	xa_erase(&moving_pages, pfn);
+
+	/* EL2's refusal, or another guest's page, or one that others hold. */
+	return ret == -EPERM || ret == -EBUSY || ret == -EAGAIN ? -EFAULT : ret;
+}
+
+static void track_vm(struct kvm *kvm)
+{
+	struct list_head *node = &kvm->arch.pkvm.node;
+
+	if (!list_empty_careful(node))
+		return;
+
+	guard(mutex)(&guest_vms_lock);
+	if (list_empty(node))
+		list_add(node, &guest_vms);
+}
+
+/* EL2 gave a page of this VM back to the host by force: it is the host's. */
+static void lose_page(struct kvm *kvm, gfn_t gfn)
+{
+	struct xarray *pages = &kvm->arch.pkvm.guest_pages;
+	struct page *page;
+
+	lockdep_assert_held(&guest_vms_lock);
+
+	page = xa_load(pages, gfn);
+	if (!page || xa_is_value(page))
+		return;
+
+	/* Over an entry: takes no memory. */
+	xa_store(pages, gfn, GFN_LOST, GFP_KERNEL_ACCOUNT);
+	guest_page_unhide(page);
+	unpin_user_pages_dirty_lock(&page, 1, true);
+	account_locked_vm(kvm->mm, 1, false);
+
+	atomic_long_inc(&kvm->arch.pkvm.forced_reclaims);
+	pr_warn("kvm [%d]: the host took gfn %#llx from its protected guest by force\n",
+		kvm->userspace_pid, gfn);
+}
+
+/*
+ * The book has an entry for @gfn. While it is empty another vCPU is at it, and
+ * EL2 must not be offered a page twice: the guest tries again. With a page in it
+ * the guest has that page; or the host took it back by force (I5), and nobody
+ * has got round to the book yet: EL2 knows, and refuses any page there for good.
+ */
+static int retry_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	struct page *page = xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn);
+	int ret;
+
+	if (!page)
 		return 0;
+	if (xa_is_value(page))
+		return -EFAULT;
 
 	ret = kvm_call_hyp_nvhe(__pkvm_host_donate_guest, page_to_pfn(page), gfn, 1);
-	if (ret == -EHWPOISON)
-		return -EFAULT;
+	if (ret != -EHWPOISON)
+		return 0;
 
-	/* EL2 took a page that no book has: leak it rather than free it. */
-	if (WARN_ON_ONCE(!ret)) {
-		get_page(page);
-		return -EFAULT;
-	}
+	guard(mutex)(&guest_vms_lock);
+	lose_page(vcpu->kvm, gfn);
 
-	return 0;
+	return -EFAULT;
 }
 
 /*
@@ -235,49 +426,35 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 	if (ret)
 		return ret;
 
+	/* Reserved, and empty until EL2 has the page. */
+	ret = xa_insert(pages, gfn, NULL, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret == -EBUSY ? retry_guest_page(vcpu, gfn) : ret;
+
+	track_vm(vcpu->kvm);
+
 	/* Takes mmap_lock: before the pin, and with no lock held. */
 	ret = account_locked_vm(mm, 1, true);
 	if (ret)
-		return ret;
+		goto erase;
 
 	ret = pin_guest_page(gfn, hva, &page);
 	if (ret)
 		goto uncharge;
 
-	/* Reserved, and empty until EL2 has the page. */
-	ret = xa_insert(pages, gfn, NULL, GFP_KERNEL_ACCOUNT);
-	if (ret == -EBUSY) {
-		ret = retry_guest_page(vcpu, page, gfn);
-		goto unpin;
-	}
+	ret = hand_over_page(vcpu, page, gfn, false);
 	if (ret)
 		goto unpin;
 
-	/* A page has one owner, at one gfn (I1): EL2 would refuse as well. */
-	if (!guest_page_mark(page)) {
-		ret = -EFAULT;
-		goto erase;
-	}
-
-	/* Ordinary guests may have the page from before it was marked. */
-	guest_page_forget(page);
-
-	ret = donate_page(vcpu, page, gfn);
-	if (!ret) {
-		/* Into a reserved slot: takes no memory, cannot fail. */
-		xa_store(pages, gfn, page, GFP_KERNEL_ACCOUNT);
-		return 0;
-	}
-
-	guest_page_unmark(page);
-	if (ret == -EPERM)
-		ret = -EFAULT;
-erase:
-	xa_erase(pages, gfn);
+	/* Into a reserved slot: takes no memory, cannot fail. */
+	xa_store(pages, gfn, page, GFP_KERNEL_ACCOUNT);
+	return 0;
 unpin:
 	unpin_user_page(page);
 uncharge:
 	account_locked_vm(mm, 1, false);
+erase:
+	xa_erase(pages, gfn);
 
 	return ret;
 }
@@ -341,20 +518,25 @@ int pkvm_guest_fault_in(struct kvm_vcpu *vcpu, gpa_t gpa)
 }
 
 /**
- * pkvm_guest_unshared() - A guest has shut the host out of a page.
- * @vcpu: the vCPU, which does not run until this is done.
+ * pkvm_guest_unshare() - A guest wants to shut the host out of a page.
+ * @vcpu: the vCPU, loaded, whose call waits at EL2.
  * @gpa: guest physical address.
  *
- * EL2 has taken the page from the host's table, but ordinary guests that map
- * the same memory have tables of the host's own making. May sleep.
+ * EL2 finishes the call when the host offers the page, and fails it if it does
+ * not. May sleep.
+ *
+ * Return: 0; -ENOENT when the guest has no page there; -EFAULT when others hold
+ * the page, or EL2 refuses.
  */
-void pkvm_guest_unshared(struct kvm_vcpu *vcpu, gpa_t gpa)
+int pkvm_guest_unshare(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	struct page *page = xa_load(&vcpu->kvm->arch.pkvm.guest_pages,
-				    gpa_to_gfn(gpa));
+	gfn_t gfn = gpa_to_gfn(gpa);
+	struct page *page = xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn);
 
-	if (page)
-		guest_page_forget(page);
+	if (!page || xa_is_value(page))
+		return -ENOENT;
+
+	return hand_over_page(vcpu, page, gfn, true);
 }
 
 /* The longest run of pages from @gfn on that is contiguous on both sides. */
@@ -364,11 +546,14 @@ static unsigned long guest_run(struct xarray *pages, unsigned long gfn,
 	unsigned long pfn = page_to_pfn(page), nr = 1;
 	struct page *next;
 
-	while ((next = xa_load(pages, gfn + nr)) && page_to_pfn(next) == pfn + nr)
+	while ((next = xa_load(pages, gfn + nr)) && !xa_is_value(next) &&
+	       page_to_pfn(next) == pfn + nr)
 		nr++;
 
 	return nr;
 }
+
+static void settle_lost_pages(void);
 
 /**
  * pkvm_guest_reclaim_all() - Take back all memory of a VM that will not run
@@ -386,10 +571,20 @@ void pkvm_guest_reclaim_all(struct kvm *kvm)
 	struct page *page;
 	int ret;
 
+	/* What was taken by force is in this book, and later in no book. */
+	settle_lost_pages();
+	scoped_guard(mutex, &guest_vms_lock)
+		list_del_init(&kvm->arch.pkvm.node);
+
 	if (WARN_ON(kvm_call_hyp_nvhe(__pkvm_start_teardown_vm, handle)))
 		return;
 
 	while ((page = xa_find(pages, &gfn, ULONG_MAX, XA_PRESENT))) {
+		if (xa_is_value(page)) {
+			xa_erase(pages, gfn++);
+			continue;
+		}
+
 		nr = guest_run(pages, gfn, page);
 		ret = kvm_call_hyp_nvhe(__pkvm_reclaim_guest_pages, handle,
 					page_to_pfn(page), gfn, nr);
@@ -400,7 +595,7 @@ void pkvm_guest_reclaim_all(struct kvm *kvm)
 
 		for (i = 0; i < ret; i++, gfn++) {
 			page = xa_erase(pages, gfn);
-			guest_page_unmark(page);
+			guest_page_unhide(page);
 			unpin_user_pages_dirty_lock(&page, 1, true);
 		}
 		uncharge += ret;
@@ -409,6 +604,76 @@ void pkvm_guest_reclaim_all(struct kvm *kvm)
 
 	if (uncharge)
 		account_locked_vm(kvm->mm, uncharge, false);
+}
+
+/*
+ * Pages that were taken by force, until a work item that may sleep settles with
+ * their VMs. One that finds no room here is settled when its guest touches it, or
+ * ends.
+ */
+static struct {
+	raw_spinlock_t	lock;
+	unsigned int	nr;
+	unsigned long	pfn[64];
+	/* Aborts that may be about to add one. */
+	atomic_t	running;
+} lost_pages = {
+	.lock	= __RAW_SPIN_LOCK_UNLOCKED(lost_pages.lock),
+};
+
+static bool pop_lost_page(unsigned long *pfn)
+{
+	guard(raw_spinlock_irqsave)(&lost_pages.lock);
+	if (!lost_pages.nr)
+		return false;
+	*pfn = lost_pages.pfn[--lost_pages.nr];
+
+	return true;
+}
+
+static void settle_lost_pages(void)
+{
+	unsigned long pfn;
+	struct kvm *kvm;
+	gfn_t gfn;
+
+	while (atomic_read(&lost_pages.running))
+		cpu_relax();
+
+	guard(mutex)(&guest_vms_lock);
+	while (pop_lost_page(&pfn)) {
+		kvm = find_page(pfn_to_page(pfn), &gfn);
+		if (kvm)
+			lose_page(kvm, gfn);
+	}
+}
+
+static void lost_pages_workfn(struct work_struct *work)
+{
+	settle_lost_pages();
+}
+
+static DECLARE_WORK(lost_pages_work, lost_pages_workfn);
+
+static void lost_pages_irqfn(struct irq_work *work)
+{
+	queue_work(system_unbound_wq, &lost_pages_work);
+}
+
+static DEFINE_IRQ_WORK(lost_pages_irq_work, lost_pages_irqfn);
+
+/* In any context, even where a lock of this CPU's may be held. */
+static void push_lost_page(unsigned long pfn)
+{
+	unsigned long flags;
+
+	if (!raw_spin_trylock_irqsave(&lost_pages.lock, flags))
+		return;
+	if (lost_pages.nr < ARRAY_SIZE(lost_pages.pfn))
+		lost_pages.pfn[lost_pages.nr++] = pfn;
+	raw_spin_unlock_irqrestore(&lost_pages.lock, flags);
+
+	irq_work_queue(&lost_pages_irq_work);
 }
 
 /* Which page does the kernel have at @addr? False when it has none. */
@@ -460,7 +725,11 @@ bool do_pkvm_abort(unsigned long far, unsigned long esr, struct pt_regs *regs)
 	if (!kernel_addr_to_pfn(far, &pfn))
 		return false;
 
+	atomic_inc(&lost_pages.running);
 	ret = kvm_call_hyp_nvhe(__pkvm_host_force_reclaim, pfn);
+	if (!ret)
+		push_lost_page(pfn);
+	atomic_dec(&lost_pages.running);
 	if (ret == -EAGAIN)
 		return true;
 	if (ret)
@@ -474,3 +743,82 @@ bool do_pkvm_abort(unsigned long far, unsigned long esr, struct pt_regs *regs)
 }
 
 NOKPROBE_SYMBOL(do_pkvm_abort);
+
+static int guest_memory_show(struct seq_file *m, void *unused)
+{
+	struct kvm *kvm = m->private;
+	unsigned long gfn, private = 0, shared = 0, poisoned = 0;
+	struct page *page;
+
+	xa_for_each(&kvm->arch.pkvm.guest_pages, gfn, page) {
+		if (xa_is_value(page))
+			poisoned++;
+		else if (is_open_at_el2(page))
+			shared++;
+		else
+			private++;
+		cond_resched();
+	}
+
+	seq_printf(m, "private %lu\n", private);
+	seq_printf(m, "shared %lu\n", shared);
+	seq_printf(m, "poisoned %lu\n", poisoned);
+	seq_printf(m, "pinned %lu\n", private + shared);
+	seq_printf(m, "hides_refused %ld\n",
+		   atomic_long_read(&kvm->arch.pkvm.hides_refused));
+	seq_printf(m, "forced_reclaims %ld\n",
+		   atomic_long_read(&kvm->arch.pkvm.forced_reclaims));
+
+	return 0;
+}
+
+static int guest_memory_open(struct inode *inode, struct file *file)
+{
+	struct kvm *kvm = inode->i_private;
+	int ret;
+
+	if (!kvm_get_kvm_safe(kvm))
+		return -ENOENT;
+	ret = single_open(file, guest_memory_show, kvm);
+	if (ret)
+		kvm_put_kvm(kvm);
+
+	return ret;
+}
+
+static int guest_memory_release(struct inode *inode, struct file *file)
+{
+	kvm_put_kvm(inode->i_private);
+
+	return single_release(inode, file);
+}
+
+static const struct file_operations guest_memory_fops = {
+	.owner		= THIS_MODULE,
+	.open		= guest_memory_open,
+	.read		= seq_read,
+	.llseek		= seq_lseek,
+	.release	= guest_memory_release,
+};
+
+/**
+ * pkvm_guest_create_debugfs() - Show where the memory of a protected VM is.
+ * @kvm: the VM, whose debugfs directory exists.
+ *
+ * The file is guest_memory: pages that are private, that the guest shares, that
+ * it lost by force; all that are pinned; how often a page was in use and could
+ * not be hidden, or was taken by force.
+ */
+void pkvm_guest_create_debugfs(struct kvm *kvm)
+{
+	if (kvm_vm_is_protected(kvm))
+		debugfs_create_file("guest_memory", 0400, kvm->debugfs_dentry, kvm,
+				    &guest_memory_fops);
+}
+
+/* What /proc/meminfo has for all nodes together. */
+void arch_report_meminfo(struct seq_file *m)
+{
+	seq_printf(m, "GuestPrivate:   %8lu kB\n",
+		   guest_pages_nr() << (PAGE_SHIFT - 10));
+}

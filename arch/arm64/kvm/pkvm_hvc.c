@@ -104,7 +104,8 @@ int pkvm_handle_guest_hvc(struct kvm_vcpu *vcpu)
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID:
 		return answer(vcpu, pkvm_guest_fault_in(vcpu, smccc_get_arg1(vcpu)));
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
-		pkvm_guest_unshared(vcpu, smccc_get_arg1(vcpu));
+		/* EL2 knows how it went. */
+		pkvm_guest_unshare(vcpu, smccc_get_arg1(vcpu));
 		return 1;
 	case ARM_SMCCC_VENDOR_HYP_KVM_MMIO_GUARD_FUNC_ID:
 		return answer(vcpu, pkvm_topup_stage2_mc(vcpu));

@@ -11,6 +11,9 @@
  * What the host sees of a call, and what it may answer in x0:
  *
  *	MEM_SHARE	x0 function, x1 address: give the guest the page
+ *	MEM_UNSHARE	x0 function, x1 address: hide the page and return it, with
+ *			__pkvm_host_donate_guest(); else the guest gets
+ *			INVALID_PARAMETER
  *	MMIO_GUARD_MAP	x0 function, x1 address: put out pages for EL2's tables
  *			0: done, make the call again; else the guest gets
  *			INVALID_PARAMETER
@@ -259,8 +262,8 @@ static bool page_call(struct pkvm_hyp_vcpu *hyp_vcpu, u32 fn, unsigned long *val
 			return false;
 		break;
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
-		ret = __pkvm_guest_unshare_host(hyp_vcpu, ipa);
-		/* The host has ordinary guests to take the page from. */
+		ret = __pkvm_guest_check_shared(hyp_vcpu, ipa);
+		/* The host must let go of the page first. */
 		if (!ret)
 			return false;
 		break;
@@ -347,6 +350,32 @@ bool pkvm_handle_guest_hvc64(struct kvm_vcpu *vcpu, u64 *exit_code)
 }
 
 /**
+ * pkvm_guest_is_unsharing() - Does a guest wait for the host to return a page?
+ * @hyp_vcpu: a vCPU that is loaded on this CPU and does not run.
+ * @ipa: address of the page.
+ *
+ * Return: true while its last exit was the call to unshare that very page.
+ */
+bool pkvm_guest_is_unsharing(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
+
+	return hyp_vcpu->exit_code == ARM_EXCEPTION_TRAP &&
+	       kvm_vcpu_trap_get_class(vcpu) == ESR_ELx_EC_HVC64 &&
+	       smccc_get_function(vcpu) == ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID &&
+	       smccc_get_arg1(vcpu) == ipa;
+}
+
+/**
+ * pkvm_guest_unshare_done() - The call that a guest waits in has succeeded.
+ * @hyp_vcpu: a vCPU for which pkvm_guest_is_unsharing() was true.
+ */
+void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	smccc_set_retval(&hyp_vcpu->vcpu, SMCCC_RET_SUCCESS, 0, 0, 0);
+}
+
+/**
  * pkvm_handle_guest_smc64() - A protected guest's SMC.
  * @vcpu: the vCPU that just exited, its EL1 registers still in the CPU.
  * @exit_code: not used.
@@ -381,12 +410,10 @@ void pkvm_guest_hvc_exit(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	switch (fn) {
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID:
+	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
 	case ARM_SMCCC_VENDOR_HYP_KVM_MMIO_GUARD_FUNC_ID:
 		nr_regs = 2;
 		done = false;
-		break;
-	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
-		nr_regs = 2;
 		break;
 	default:
 		nr_regs = pkvm_guest_psci_exit(hyp_vcpu, fn, &ret);
@@ -419,6 +446,10 @@ void pkvm_guest_hvc_entry(struct pkvm_hyp_vcpu *hyp_vcpu, u64 host_ret)
 
 	switch (smccc_get_function(vcpu)) {
 	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID:
+		break;
+	case ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID:
+		/* Had the host returned the page, the call would be finished. */
+		host_ret = -EPERM;
 		break;
 	case ARM_SMCCC_VENDOR_HYP_KVM_MMIO_GUARD_FUNC_ID:
 		if (!host_ret && pkvm_refill_stage2_mc(hyp_vcpu))

@@ -21,6 +21,7 @@
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 
+#include <nvhe/guest_regs.h>
 #include <nvhe/guest_share.h>
 #include <nvhe/guest_stage2.h>
 #include <nvhe/leaf.h>
@@ -253,6 +254,55 @@ int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_page
 	return end > BIT_ULL(vm->pgt.ia_bits) ? -ERANGE : 0;
 }
 
+/* A guest's argument: a whole page within its address space? */
+static bool guest_page_arg_valid(struct pkvm_hyp_vm *vm, u64 ipa)
+{
+	return PAGE_ALIGNED(ipa) && ipa < BIT_ULL(vm->pgt.ia_bits);
+}
+
+/* Find a page that the guest lets the host into. */
+static int get_shared_page(struct pkvm_hyp_vm *vm, u64 ipa, phys_addr_t *phys)
+{
+	enum pkvm_page_state state;
+	int ret;
+
+	ret = guest_stage2_get_page(vm, ipa, phys, &state);
+	if (ret)
+		return ret;
+
+	return state == PKVM_PAGE_SHARED_OWNED && host_entry_is_borrowed(*phys) ?
+	       0 : -EPERM;
+}
+
+/*
+ * The host returns a page that it has on loan, and that the guest has asked for.
+ * On return the host's TLB entries for the page are gone from all CPUs.
+ */
+static int host_return_page(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, phys_addr_t phys)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	phys_addr_t page;
+	int ret;
+
+	lock_host_and_guest(vm);
+
+	ret = get_shared_page(vm, ipa, &page);
+	if (!ret && page != phys)
+		ret = -EPERM;
+	/* The entry is at the last level since it was shared: no split. */
+	if (!ret)
+		ret = host_set_guest(vm, phys, ipa >> PAGE_SHIFT, 1);
+	if (!ret)
+		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_OWNED);
+
+	unlock_host_and_guest(vm);
+
+	if (!ret)
+		pkvm_guest_unshare_done(hyp_vcpu);
+
+	return ret;
+}
+
 /**
  * __pkvm_host_donate_guest() - The host gives pages to a protected guest.
  * @hyp_vcpu: the faulting vCPU, loaded on this CPU.
@@ -262,6 +312,9 @@ int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_page
  *
  * As the pages are contiguous, none can stand in one call twice.
  * Takes the host's and the VM's lock. All pages move or none does.
+ *
+ * Or the host returns a page: while the vCPU waits in a call to unshare it, the
+ * host has it on loan, and its donation ends the loan and the guest's call.
  *
  * Return: 0; -EINVAL for a VM that is not protected or a range that is empty,
  * too long or wraps; -ERANGE beyond the VM's IPA size; -EPERM when the host
@@ -284,6 +337,9 @@ int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 	ret = pkvm_check_guest_range(vm, pfn, gfn, nr_pages, &phys, &ipa);
 	if (ret)
 		return ret;
+
+	if (nr_pages == 1 && pkvm_guest_is_unsharing(hyp_vcpu, ipa))
+		return host_return_page(hyp_vcpu, ipa, phys);
 
 	/* Whatever the host has put out; the exact need is computed below. */
 	pkvm_refill_stage2_mc(hyp_vcpu);
@@ -321,12 +377,6 @@ unlock:
 	unlock_host_and_guest(vm);
 
 	return ret;
-}
-
-/* A guest's argument: a whole page within its address space? */
-static bool guest_page_arg_valid(struct pkvm_hyp_vm *vm, u64 ipa)
-{
-	return PAGE_ALIGNED(ipa) && ipa < BIT_ULL(vm->pgt.ia_bits);
 }
 
 /**
@@ -373,21 +423,20 @@ unlock:
 }
 
 /**
- * __pkvm_guest_unshare_host() - A guest shuts the host out of a shared page.
+ * __pkvm_guest_check_shared() - Can a guest shut the host out of a page?
  * @hyp_vcpu: the calling vCPU, loaded on this CPU.
  * @ipa: address, as the guest gave it.
  *
- * Takes the host's and the VM's lock. On return the host's TLB entries for the
- * page are gone from all CPUs.
+ * Takes the host's and the VM's lock. If so, the host is asked to let go of the
+ * page first; see __pkvm_host_donate_guest().
  *
  * Return: 0; -EINVAL for an address that is unaligned or beyond the VM's IPA
  * size; -ENOENT when nothing is mapped there; -EHWPOISON when the page was
  * lost; -EPERM when it is not shared.
  */
-int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+int __pkvm_guest_check_shared(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
-	enum pkvm_page_state state;
 	phys_addr_t phys;
 	int ret;
 
@@ -395,20 +444,7 @@ int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 		return -EINVAL;
 
 	lock_host_and_guest(vm);
-
-	ret = guest_stage2_get_page(vm, ipa, &phys, &state);
-	if (ret)
-		goto unlock;
-	if (state != PKVM_PAGE_SHARED_OWNED || !host_entry_is_borrowed(phys)) {
-		ret = -EPERM;
-		goto unlock;
-	}
-
-	/* The entry is at the last level since it was shared: no split. */
-	ret = host_set_guest(vm, phys, ipa >> PAGE_SHIFT, 1);
-	if (!ret)
-		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_OWNED);
-unlock:
+	ret = get_shared_page(vm, ipa, &phys);
 	unlock_host_and_guest(vm);
 
 	return ret;

@@ -42,6 +42,8 @@ bool pkvm_handle_guest_hvc64(struct kvm_vcpu *vcpu, u64 *exit_code);
 bool pkvm_handle_guest_smc64(struct kvm_vcpu *vcpu, u64 *exit_code);
 void pkvm_guest_hvc_exit(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_guest_hvc_entry(struct pkvm_hyp_vcpu *hyp_vcpu, u64 host_ret);
+bool pkvm_guest_is_unsharing(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
+void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu);
 
 /* guest_psci.c */
 void pkvm_init_power_state(struct pkvm_hyp_vcpu *hyp_vcpu, bool boot);

@@ -26,7 +26,7 @@ int pkvm_check_guest_range(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn, u64 nr_page
 int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			     u64 nr_pages);
 int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
-int __pkvm_guest_unshare_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
+int __pkvm_guest_check_shared(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
 int __pkvm_host_reclaim_page(struct pkvm_hyp_vm *vm, u64 pfn, u64 gfn);
 int __pkvm_host_can_access(u64 pfn);
 int __pkvm_host_force_reclaim(u64 pfn);
