@@ -1,0 +1,1305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of guest-private pages in the hands of a VMM and of the memory
+ * management (I1, I3, I5): one case for each thing that a process may do to its
+ * mapping or to its file, or that the kernel does to pages on its own. None of them
+ * lets the host in, none of them takes a page from the guest, and each either works
+ * or ends with an errno that is its own.
+ *
+ * Each is tried on private memory, on memory that the guest shares, on memory that
+ * was shared before, and on what is left of the VM.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <asm/kvm.h>
+#include <linux/falloc.h>
+#include <linux/mempolicy.h>
+#include <linux/sizes.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "held.h"
+#include "guest_private.h"
+
+#define TIMEOUT		120
+#define LEN		(GP_PAGES * GP_PAGE)
+#define KSM		"/sys/kernel/mm/ksm/"
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+FIXTURE(mm) {
+	struct gp_host host;
+};
+
+FIXTURE_VARIANT(mm) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(mm, memfd) { GP_MEMFD };
+FIXTURE_VARIANT_ADD(mm, anon) { GP_ANON };
+
+FIXTURE_SETUP(mm)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_open(&self->host, variant->backing, 1, 0);
+	gp_make_windows(&self->host);
+}
+
+FIXTURE_TEARDOWN(mm)
+{
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
+FIXTURE(file) {
+	struct gp_host host;
+};
+
+FIXTURE_VARIANT(file) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(file, memfd) { GP_MEMFD };
+FIXTURE_VARIANT_ADD(file, memfd_thp) { GP_MEMFD_THP };
+
+FIXTURE_SETUP(file)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_open(&self->host, variant->backing, 1, 0);
+	gp_make_windows(&self->host);
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
+FIXTURE(thp) {
+	struct gp_host host;
+};
+
+FIXTURE_VARIANT(thp) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(thp, memfd) { GP_MEMFD_THP };
+FIXTURE_VARIANT_ADD(thp, anon) { GP_ANON_THP };
+
+FIXTURE_SETUP(thp)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_open(&self->host, variant->backing, 1, 0);
+	gp_make_windows(&self->host);
+}
+
+FIXTURE_TEARDOWN(thp)
+{
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
+typedef void way_fn(struct __test_metadata *_metadata, struct gp_host *h,
+		    struct gp_window *w);
+
+/* What a case leaves of the mapping of a window that it was tried on. */
+enum after {
+	STAYS,		/* all is as before */
+	GOES,		/* the host has something else there, or nothing */
+};
+
+static void walk(struct __test_metadata *_metadata, struct gp_host *h, way_fn *way,
+		 enum after after)
+{
+	struct gp_window *w;
+	int s;
+
+	for (s = 0; s < GP_GONE && !GIVEN_UP; s++) {
+		w = &h->win[s];
+		way(_metadata, h, w);
+		IN_STATE(gp_guest_has_all(h), w);
+		IN_STATE(pkvm_counters_back(&h->now, -1), w);
+		if (after == GOES)
+			continue;
+		IN_STATE(gp_host_right(w), w);
+	}
+	if (GIVEN_UP)
+		return;
+	EXPECT_TRUE(gp_own_pages_left(h));
+
+	/* It can still be shared, and taken back, if the host has it at all. */
+	w = &h->win[GP_GONE];
+	EXPECT_EQ(gp_share(h, w), 0);
+	IN_STATE(gp_host_has(w), w);
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	IN_STATE(gp_touch_fails(w), w);
+	IN_STATE(gp_guest_has_all(h), w);
+
+	gp_end_vm(h);
+	for (s = 0; s < GP_NR_STATES; s++) {
+		w = &h->win[s];
+		if (after == STAYS || s == GP_GONE)
+			IN_STATE(gp_host_has(w), w);
+	}
+	way(_metadata, h, w);
+}
+
+/* One thing that is done to a window. */
+#define WAY(fixture, name, after)					\
+static void way_##fixture##name(struct __test_metadata *_metadata,	\
+		       struct gp_host *h, struct gp_window *w);		\
+TEST_F_TIMEOUT(fixture, name, TIMEOUT)					\
+{									\
+	walk(_metadata, &self->host, way_##fixture##name, after);	\
+}									\
+static void way_##fixture##name(struct __test_metadata *_metadata,	\
+		       struct gp_host *h, struct gp_window *w)
+
+/* All windows at once, and again after the VM. */
+static void once(struct __test_metadata *_metadata, struct gp_host *h, way_fn *way)
+{
+	struct gp_window *w;
+	int s;
+
+	way(_metadata, h, NULL);
+	if (GIVEN_UP)
+		return;
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	for (s = 0; s < GP_NR_STATES; s++) {
+		w = &h->win[s];
+		IN_STATE(gp_host_right(w), w);
+	}
+	EXPECT_TRUE(gp_own_pages_left(h));
+	gp_end_vm(h);
+	for (s = 0; s < GP_NR_STATES; s++) {
+		w = &h->win[s];
+		IN_STATE(gp_host_has(w), w);
+	}
+	way(_metadata, h, NULL);
+}
+
+#define ONCE(fixture, name)						\
+static void way_##fixture##name(struct __test_metadata *_metadata,	\
+		       struct gp_host *h, struct gp_window *w);		\
+TEST_F_TIMEOUT(fixture, name, TIMEOUT)					\
+{									\
+	once(_metadata, &self->host, way_##fixture##name);		\
+}									\
+static void way_##fixture##name(struct __test_metadata *_metadata,	\
+		       struct gp_host *h, struct gp_window *w)
+
+/* 0, or one of two errors, of which there may be only one. */
+#define WANT_OK_OR(call, e1, e2)					\
+do {									\
+	int _e1 = (e1), _e2 = (e2);					\
+	long _ret;							\
+									\
+	errno = 0;							\
+	_ret = (long)(call);						\
+	EXPECT_TRUE(!_ret || errno == _e1 || errno == _e2) {		\
+		TH_LOG("returned %ld, errno %d", _ret, errno);		\
+	}								\
+} while (0)
+
+/* ------------------------------------------------------------------ processes */
+
+struct child {
+	int sig[GP_PAGES];
+	int code[GP_PAGES];
+	bool addr_right[GP_PAGES];
+	uint64_t word[GP_PAGES][512];
+};
+
+static void child_looks(struct child *c, struct gp_window *w, bool writes)
+{
+	struct pkvm_fault f;
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		char *p = w->mem + i * GP_PAGE;
+
+		f = writes ? pkvm_host_write(p, 0xbad) : pkvm_host_read(p, NULL);
+		c->sig[i] = f.sig;
+		c->code[i] = f.code;
+		c->addr_right[i] = f.addr == (uintptr_t)p;
+		if (!f.sig)
+			memcpy(c->word[i], p, GP_PAGE);
+	}
+}
+
+static struct child *fork_and_look(struct gp_window *w, bool writes)
+{
+	struct child *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid;
+
+	TEST_ASSERT(c != MAP_FAILED, "no memory");
+	pid = fork();
+	if (!pid) {
+		child_looks(c, w, writes);
+		_exit(0);
+	}
+	TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid && !status,
+		    "the child ended with %#x", status);
+	return c;
+}
+
+/* A child has what is shared. Of what is private it has nothing. */
+WAY(mm, fork, STAYS)
+{
+	struct child *c = fork_and_look(w, false);
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		if (w->open)
+			IN_STATE(!c->sig[i] && gp_page_is(c->word[i], w->seed[i]), w);
+		else	/* Nothing at all there would be zeroes. */
+			IN_STATE(c->sig[i] == SIGSEGV || gp_page_is(c->word[i], 0), w);
+	}
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	munmap(c, sizeof(*c));
+}
+
+WAY(mm, fork_child_writes, GOES)
+{
+	struct child *c = fork_and_look(w, true);
+	int i;
+
+	/* Of private anonymous memory it may have a page of its own. */
+	for (i = 0; i < GP_PAGES; i++)
+		IN_STATE(c->sig[i] ? !w->open && c->sig[i] == SIGSEGV :
+			 w->open || !h->file, w);
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	munmap(c, sizeof(*c));
+	/* In a file what the child wrote is there for all. */
+	if (w->open && h->file) {
+		for (i = 0; i < GP_PAGES; i++)
+			gp_pattern(w->mem + i * GP_PAGE, w->seed[i]);
+	}
+	IN_STATE(gp_host_right(w), w);
+}
+
+/* The child lives on while the guest shares and takes back. */
+TEST_F_TIMEOUT(mm, fork_then_unshare, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED];
+	int status, to[2], from[2];
+	struct child *c;
+	pid_t pid;
+	char go;
+
+	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		 -1, 0);
+	ASSERT_NE(c, MAP_FAILED);
+	ASSERT_EQ(pipe(to), 0);
+	ASSERT_EQ(pipe(from), 0);
+	pid = fork();
+	if (!pid) {
+		child_looks(c, w, false);
+		if (write(from[1], &go, 1) != 1 || read(to[0], &go, 1) != 1)
+			_exit(1);
+		child_looks(c, w, false);
+		_exit(0);
+	}
+	ASSERT_EQ(read(from[0], &go, 1), 1);
+	EXPECT_EQ(c->sig[0], 0);
+	EXPECT_TRUE(gp_page_is(c->word[0], w->seed[0]));
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	/* New contents, which the child has never seen. */
+	gp_fill(h, w);
+	memset(c->word, 0, sizeof(c->word));
+	ASSERT_EQ(write(to[1], &go, 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	if (h->file) {
+		EXPECT_EQ(c->sig[0], SIGSEGV);
+		EXPECT_EQ(c->code[0], SEGV_ACCERR);
+		EXPECT_TRUE(c->addr_right[0]);
+	}
+	IN_STATE(gp_touch_fails(w), w);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	munmap(c, sizeof(*c));
+}
+
+/* A child that came before, and touched nothing, when the page is donated. */
+TEST_F_TIMEOUT(mm, fork_then_donate, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window w = { .off = 200 * GP_PAGE };
+	int status, to[2], stop, tries;
+	struct child *c;
+	pid_t pid;
+	char go;
+
+	w.mem = h->mem + w.off;
+	w.ipa = PKVM_MEM_IPA + w.off;
+	memset(w.mem, 0x11, LEN);
+	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		 -1, 0);
+	ASSERT_NE(c, MAP_FAILED);
+	ASSERT_EQ(pipe(to), 0);
+	pid = fork();
+	if (!pid) {
+		if (read(to[0], &go, 1) != 1)
+			_exit(1);
+		child_looks(c, &w, false);
+		_exit(0);
+	}
+	stop = pkvm_call(h->vcpu, guest_pages_fill, w.ipa, GP_PAGES, 0x5ec7e7);
+	for (tries = 0; (stop == -EINTR || stop == -EAGAIN) && tries < 100; tries++)
+		stop = pkvm_resume(h->vcpu);
+	EXPECT_EQ(stop, PKVM_RETURNED);
+	ASSERT_EQ(write(to[1], &go, 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_NE(c->word[0][5], pkvm_pattern(0x5ec7e7, 5));
+	if (h->file) {
+		EXPECT_EQ(c->sig[0], SIGSEGV);
+	} else {
+		/* Copy on write: the child has what was there at the fork. */
+		EXPECT_EQ(c->sig[0], 0);
+		EXPECT_EQ(c->word[0][5], 0x1111111111111111UL);
+	}
+	EXPECT_TRUE(stop != PKVM_RETURNED ||
+		    !pkvm_must(h->vcpu, guest_page_check, w.ipa, 0x5ec7e7));
+	munmap(c, sizeof(*c));
+}
+
+/* ------------------------------------------------------------------- mappings */
+
+static int map_flags(struct gp_host *h)
+{
+	return h->file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+}
+
+WAY(mm, munmap, GOES)
+{
+	uint64_t val;
+	char *p;
+
+	ASSERT_EQ(munmap(w->mem, LEN), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(pkvm_host_read(w->mem, NULL).code, SEGV_MAPERR);
+	p = mmap(w->mem, LEN, PROT_READ | PROT_WRITE, map_flags(h) | MAP_FIXED, h->fd,
+		 h->file ? w->off : 0);
+	ASSERT_NE(p, MAP_FAILED);
+	if (!h->file) {
+		/* Other memory. */
+		EXPECT_EQ(pkvm_host_read(p, &val).sig, 0);
+		EXPECT_EQ(val, 0);
+	} else {
+		IN_STATE(gp_host_right(w), w);
+	}
+}
+
+/* What the host does not even have mapped can be taken back. */
+TEST_F_TIMEOUT(mm, munmap_then_unshare, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED];
+
+	EXPECT_TRUE(gp_host_has(w));
+	ASSERT_EQ(munmap(w->mem, LEN), 0);
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(gp_share(h, w), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
+WAY(mm, mremap, STAYS)
+{
+	char *to = mmap(NULL, LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct gp_window there = *w;
+	char *p;
+
+	ASSERT_NE(to, MAP_FAILED);
+	p = mremap(w->mem, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	ASSERT_EQ(p, to);
+	there.mem = p;
+	IN_STATE(gp_host_right(&there), w);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	ASSERT_EQ(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, w->mem), w->mem);
+}
+
+/* Shared and taken back at an address that the memslot does not know. */
+TEST_F_TIMEOUT(mm, mremap_then_unshare, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED], there = *w;
+	char *p;
+
+	EXPECT_TRUE(gp_host_has(w));
+	p = mremap(w->mem, LEN, LEN, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	if (p == MAP_FAILED && errno == EINVAL)
+		p = mremap(w->mem, LEN, 2 * LEN, MREMAP_MAYMOVE);
+	ASSERT_NE(p, MAP_FAILED);
+	there.mem = p;
+	EXPECT_TRUE(gp_host_has(&there));
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	EXPECT_TRUE(gp_touch_fails(&there));
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(gp_share(h, w), 0);
+	EXPECT_TRUE(gp_host_has(&there));
+	munmap(p, LEN);
+}
+
+WAY(mm, mprotect, STAYS)
+{
+	struct pkvm_fault f;
+
+	ASSERT_EQ(mprotect(w->mem, LEN, PROT_NONE), 0);
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(w->mem, NULL), w->mem));
+	EXPECT_TRUE(gp_guest_has_all(h));
+	ASSERT_EQ(mprotect(w->mem, LEN, PROT_READ), 0);
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_write(w->mem, 1), w->mem));
+	f = pkvm_host_read(w->mem, NULL);
+	EXPECT_EQ(!f.sig, w->open);
+	ASSERT_EQ(mprotect(w->mem, LEN, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+	IN_STATE(w->open || pkvm_is_segv_at(pkvm_host_exec(w->mem), w->mem), w);
+	ASSERT_EQ(mprotect(w->mem, LEN, PROT_READ | PROT_WRITE), 0);
+}
+
+/* A lock on memory that cannot be faulted in may be refused, no more. */
+WAY(mm, mlock, STAYS)
+{
+	WANT_OK_OR(mlock(w->mem, LEN), w->open ? 0 : ENOMEM, 0);
+	WANT_OK_OR(munlock(w->mem, LEN), 0, 0);
+	WANT_OK_OR(syscall(__NR_mlock2, w->mem, LEN, MLOCK_ONFAULT), 0, 0);
+	IN_STATE(gp_host_right(w), w);
+	WANT_OK_OR(munlock(w->mem, LEN), 0, 0);
+}
+
+WAY(mm, mincore, STAYS)
+{
+	unsigned char in[GP_PAGES];
+
+	EXPECT_EQ(mincore(w->mem, LEN, in), 0);
+}
+
+/* --------------------------------------------------------------------- advice */
+
+WAY(mm, madv_dontneed, GOES)
+{
+	uint64_t val;
+
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DONTNEED), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	if (!h->file) {
+		EXPECT_EQ(pkvm_host_read(w->mem, &val).sig, 0);
+		EXPECT_EQ(val, 0);
+		EXPECT_EQ(pkvm_host_write(w->mem, 0xbad).sig, 0);
+	} else {
+		IN_STATE(gp_host_right(w), w);
+	}
+}
+
+/* Everything of the windows goes, and the neighbours stay. */
+WAY(file, madv_remove, GOES)
+{
+	uint64_t val;
+
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_REMOVE), 0);
+	EXPECT_EQ(pkvm_host_read(w->mem, &val).sig, 0);
+	EXPECT_EQ(val, 0);
+	EXPECT_EQ(pkvm_host_write(w->mem, 0xbad).sig, 0);
+}
+
+WAY(mm, madv_free, STAYS)
+{
+	/* Where it works the contents may go at any time: put them back. */
+	int i, ret = madvise(w->mem, LEN, MADV_FREE);
+
+	if (h->file) {
+		EXPECT_EQ(ret, -1);
+		EXPECT_EQ(errno, EINVAL);
+	} else {
+		EXPECT_EQ(ret, 0);
+	}
+	for (i = 0; i < GP_PAGES && w->open; i++)
+		gp_pattern(w->mem + i * GP_PAGE, w->seed[i]);
+}
+
+WAY(mm, madv_cold_pageout, STAYS)
+{
+	const char *why = held_setup();
+
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_COLD), 0);
+	EXPECT_EQ(madvise(w->mem - GP_PAGE, LEN + 2 * GP_PAGE, MADV_PAGEOUT), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(madvise(w->mem - GP_PAGE, LEN + 2 * GP_PAGE, MADV_WILLNEED), 0);
+	held_cleanup();
+}
+
+WAY(mm, madv_populate, STAYS)
+{
+	if (w->open) {
+		EXPECT_EQ(madvise(w->mem, LEN, MADV_POPULATE_READ), 0);
+		EXPECT_EQ(madvise(w->mem, LEN, MADV_POPULATE_WRITE), 0);
+	} else {
+		WANT_ERRNO(madvise(w->mem, LEN, MADV_POPULATE_READ), EFAULT, w);
+		WANT_ERRNO(madvise(w->mem, LEN, MADV_POPULATE_WRITE), EFAULT, w);
+	}
+}
+
+static bool ksm_scans(int nr)
+{
+	long from = read_number(KSM "full_scans");
+	int tries;
+
+	for (tries = 0; tries < 400; tries++) {
+		if (read_number(KSM "full_scans") >= from + nr)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+/* With other memory of the same contents to merge it with. */
+WAY(mm, madv_mergeable, STAYS)
+{
+	char *twin = mmap(NULL, LEN, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int i;
+
+	ASSERT_NE(twin, MAP_FAILED);
+	if (access(KSM "run", W_OK))
+		SKIP(return, "no CONFIG_KSM");
+	for (i = 0; i < GP_PAGES; i++)
+		gp_pattern(twin + i * GP_PAGE, w->seed[i]);
+	write_text(KSM "sleep_millisecs", "0");
+	write_text(KSM "pages_to_scan", "100000");
+	EXPECT_EQ(madvise(twin, LEN, MADV_MERGEABLE), 0);
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_MERGEABLE), 0);
+	write_text(KSM "run", "1");
+	EXPECT_TRUE(ksm_scans(3));
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_UNMERGEABLE), 0);
+	write_text(KSM "run", "2");
+	write_text(KSM "run", "0");
+	for (i = 0; i < GP_PAGES; i++)
+		EXPECT_TRUE(gp_page_is(twin + i * GP_PAGE, w->seed[i]));
+	munmap(twin, LEN);
+}
+
+WAY(mm, madv_soft_offline, STAYS)
+{
+	/* It cannot be moved away; after the VM it can. */
+	int ret = madvise(w->mem, GP_PAGE, MADV_SOFT_OFFLINE);
+
+	if (ret && errno == EPERM)
+		SKIP(return, "not for root, or no CONFIG_MEMORY_FAILURE");
+	if (!w->open) {
+		EXPECT_EQ(ret, -1);
+		EXPECT_TRUE(errno == EFAULT || errno == EBUSY) {
+			TH_LOG("errno %d", errno);
+		}
+	}
+}
+
+/* By address: a private page is not to be had. */
+WAY(mm, madv_hwpoison, STAYS)
+{
+	if (w->open)
+		return;
+	WANT_ERRNO(madvise(w->mem, GP_PAGE, MADV_HWPOISON), EFAULT, w);
+}
+
+/* A broken page under the guest: it stops there, and the VMM is told. */
+TEST_F_TIMEOUT(mm, hwpoison, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_PRIVATE];
+	char text[32];
+	int stop;
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no CONFIG_HWPOISON_INJECT or debugfs");
+	snprintf(text, sizeof(text), "%#lx", w->pfn[0]);
+	write_text("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+	stop = pkvm_call(h->vcpu, guest_page_check, w->ipa, w->seed[0]);
+	EXPECT_EQ(stop, -EHWPOISON);
+	EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	EXPECT_EQ(h->vcpu->run->memory_fault.gpa & ~(GP_PAGE - 1), w->ipa);
+	/* The host has not got it by that. */
+	EXPECT_NE(pkvm_host_read(w->mem, NULL).sig, 0);
+	gp_end_vm(h);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+}
+
+WAY(mm, madv_dontfork, STAYS)
+{
+	struct child *c;
+
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DONTFORK), 0);
+	c = fork_and_look(w, false);
+	EXPECT_EQ(c->sig[0], SIGSEGV);
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DOFORK), 0);
+	munmap(c, sizeof(*c));
+}
+
+WAY(mm, madv_wipeonfork, STAYS)
+{
+	struct child *c;
+	int ret = madvise(w->mem, LEN, MADV_WIPEONFORK);
+
+	if (h->file) {
+		EXPECT_EQ(ret, -1);
+		EXPECT_EQ(errno, EINVAL);
+		return;
+	}
+	EXPECT_EQ(ret, 0);
+	c = fork_and_look(w, false);
+	EXPECT_EQ(c->sig[0], 0);
+	EXPECT_TRUE(gp_page_is(c->word[0], 0));
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_KEEPONFORK), 0);
+	munmap(c, sizeof(*c));
+}
+
+ONCE(mm, madv_hugepage_collapse)
+{
+	size_t len = h->vm->mem_size;
+
+	EXPECT_EQ(madvise(h->mem, len, MADV_HUGEPAGE), 0);
+	/* Pinned pages cannot move; what is left of the VM may. */
+	if (h->vcpu) {
+		EXPECT_EQ(madvise(h->mem, len, MADV_COLLAPSE), -1);
+		EXPECT_TRUE(errno == EINVAL || errno == EAGAIN || errno == EBUSY ||
+			    errno == ENOMEM) {
+			TH_LOG("errno %d", errno);
+		}
+	} else {
+		madvise(h->mem, len, MADV_COLLAPSE);
+	}
+	EXPECT_EQ(madvise(h->mem, len, MADV_NOHUGEPAGE), 0);
+}
+
+ONCE(mm, khugepaged)
+{
+	long from = read_number(THP "khugepaged/full_scans");
+	int tries;
+
+	if (from < 0)
+		SKIP(return, "no CONFIG_TRANSPARENT_HUGEPAGE");
+	write_text(THP "khugepaged/scan_sleep_millisecs", "1");
+	write_text(THP "khugepaged/alloc_sleep_millisecs", "1");
+	write_text(THP "khugepaged/pages_to_scan", "100000");
+	write_text(THP "shmem_enabled", "advise");
+	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_HUGEPAGE), 0);
+	for (tries = 0; tries < 300; tries++) {
+		if (read_number(THP "khugepaged/full_scans") >= from + 3)
+			break;
+		usleep(5000);
+	}
+	EXPECT_LT(tries, 300);
+	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_NOHUGEPAGE), 0);
+}
+
+WAY(mm, process_madvise, STAYS)
+{
+	static const int advice[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED };
+	struct iovec iov = { w->mem, LEN };
+	int i, pid = syscall(__NR_pidfd_open, getpid(), 0);
+
+	ASSERT_GE(pid, 0);
+	for (i = 0; i < ARRAY_SIZE(advice); i++)
+		EXPECT_EQ(syscall(__NR_process_madvise, pid, &iov, 1, advice[i], 0), LEN);
+	close(pid);
+}
+
+/* -------------------------------------------------------------- userfaultfd */
+
+static int uffd_open(uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int uffd_register(int fd, struct gp_window *w, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)w->mem, LEN }, .mode = mode,
+	};
+
+	return ioctl(fd, UFFDIO_REGISTER, &reg);
+}
+
+static int uffd_unregister(int fd, struct gp_window *w)
+{
+	struct uffdio_range range = { (uintptr_t)w->mem, LEN };
+
+	return ioctl(fd, UFFDIO_UNREGISTER, &range);
+}
+
+/* What is there is not missing, so nothing can be put there. */
+WAY(mm, uffd_missing, STAYS)
+{
+	static char page[4096] __aligned(4096);
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)w->mem, .src = (uintptr_t)page, .len = GP_PAGE,
+	};
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)w->mem, GP_PAGE } };
+	int fd = uffd_open(UFFD_FEATURE_SIGBUS);
+
+	if (fd < 0)
+		SKIP(return, "no CONFIG_USERFAULTFD");
+	EXPECT_EQ(uffd_register(fd, w, UFFDIO_REGISTER_MODE_MISSING), 0);
+	WANT_ERRNO(ioctl(fd, UFFDIO_COPY, &copy), EEXIST, w);
+	WANT_ERRNO(ioctl(fd, UFFDIO_ZEROPAGE, &zero), EEXIST, w);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	if (!w->open)
+		IN_STATE(gp_touch_fails(w), w);
+	EXPECT_EQ(uffd_unregister(fd, w), 0);
+	close(fd);
+}
+
+WAY(mm, uffd_wp, STAYS)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { (uintptr_t)w->mem, LEN },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			   UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd with write protection");
+	EXPECT_EQ(uffd_register(fd, w, UFFDIO_REGISTER_MODE_WP), 0);
+	EXPECT_EQ(ioctl(fd, UFFDIO_WRITEPROTECT, &wp), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	if (w->open) {
+		EXPECT_EQ(pkvm_host_read(w->mem, NULL).sig, 0);
+		EXPECT_EQ(pkvm_host_write(w->mem, 1).sig, SIGBUS);
+	} else {
+		EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(w->mem, NULL), w->mem));
+		EXPECT_NE(pkvm_host_write(w->mem, 1).sig, 0);
+	}
+	wp.mode = 0;
+	EXPECT_EQ(ioctl(fd, UFFDIO_WRITEPROTECT, &wp), 0);
+	EXPECT_EQ(uffd_unregister(fd, w), 0);
+	close(fd);
+}
+
+WAY(mm, uffd_move, STAYS)
+{
+	char *to = mmap(NULL, GP_PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to, .src = (uintptr_t)w->mem, .len = GP_PAGE,
+	};
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)to, GP_PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int ret, fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE);
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd with moves");
+	ASSERT_EQ(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	/* What is left of the VM may go. */
+	if (h->vcpu) {
+		ret = ioctl(fd, UFFDIO_MOVE, &move);
+		EXPECT_EQ(ret, -1);
+		/* Not anonymous; no page; pinned. */
+		EXPECT_TRUE(errno == EINVAL || errno == EFAULT || errno == EBUSY ||
+			    errno == EAGAIN) {
+			TH_LOG("state %s: errno %d", gp_state_name(w->state), errno);
+		}
+	}
+	close(fd);
+	munmap(to, GP_PAGE);
+}
+
+WAY(file, uffd_continue, STAYS)
+{
+	struct uffdio_continue cont = { .range = { (uintptr_t)w->mem, GP_PAGE } };
+	int ret, fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM);
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd with minor faults");
+	/* So that there is something to install. */
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DONTNEED), 0);
+	EXPECT_EQ(uffd_register(fd, w, UFFDIO_REGISTER_MODE_MINOR), 0);
+	ret = ioctl(fd, UFFDIO_CONTINUE, &cont);
+	if (w->open) {
+		EXPECT_EQ(ret, 0);
+	} else {
+		EXPECT_EQ(ret, -1);
+		EXPECT_TRUE(errno == EIO || errno == EFAULT) {
+			TH_LOG("state %s: errno %d", gp_state_name(w->state), errno);
+		}
+		EXPECT_EQ(gp_mapped(w), 0);
+		EXPECT_NE(pkvm_host_read(w->mem, NULL).sig, 0);
+	}
+	EXPECT_EQ(uffd_unregister(fd, w), 0);
+	close(fd);
+}
+
+/* ------------------------------------------------------------------ placement */
+
+static bool two_nodes(void)
+{
+	return !access("/sys/devices/system/node/node1", F_OK);
+}
+
+WAY(mm, move_pages, STAYS)
+{
+	void *pages[GP_PAGES];
+	int node[GP_PAGES], status[GP_PAGES], i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		pages[i] = w->mem + i * GP_PAGE;
+		node[i] = two_nodes();
+		status[i] = 12345;
+	}
+	if (access("/sys/devices/system/node/node0", F_OK))
+		SKIP(return, "no CONFIG_NUMA");
+	EXPECT_EQ(syscall(__NR_move_pages, 0, GP_PAGES, pages, NULL, status,
+			  MPOL_MF_MOVE), 0);
+	syscall(__NR_move_pages, 0, GP_PAGES, pages, node, status, MPOL_MF_MOVE);
+	for (i = 0; i < GP_PAGES; i++) {
+		EXPECT_NE(status[i], 12345);
+		/* A private page is none, and does not go anywhere. */
+		EXPECT_TRUE(w->open || status[i] < 0) {
+			TH_LOG("state %s: page %d, status %d", gp_state_name(w->state),
+			       i, status[i]);
+		}
+	}
+	for (i = 0; i < GP_PAGES; i++)
+		node[i] = 0;
+	syscall(__NR_move_pages, 0, GP_PAGES, pages, node, status, MPOL_MF_MOVE);
+}
+
+ONCE(mm, migrate_pages)
+{
+	unsigned long from = 1, to = 2;
+	long ret;
+
+	if (!two_nodes())
+		SKIP(return, "one node only");
+	ret = syscall(__NR_migrate_pages, 0, 64, &from, &to);
+	EXPECT_GE(ret, 0) {
+		TH_LOG("errno %d", errno);
+	}
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_GE(syscall(__NR_migrate_pages, 0, 64, &to, &from), 0);
+}
+
+WAY(mm, mbind, STAYS)
+{
+	unsigned long nodes = 2;
+	long ret;
+
+	if (!two_nodes())
+		SKIP(return, "one node only");
+	ret = syscall(__NR_mbind, w->mem, LEN, MPOL_BIND, &nodes, 64,
+		      MPOL_MF_MOVE | MPOL_MF_STRICT);
+	EXPECT_TRUE(!ret || errno == EIO) {
+		TH_LOG("errno %d", errno);
+	}
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(syscall(__NR_mbind, w->mem, LEN, MPOL_DEFAULT, NULL, 0, 0), 0);
+}
+
+/* Hinting faults on everything, while the guest and the host use it. */
+ONCE(mm, numa_balancing)
+{
+	static const char * const knobs[] = {
+		"scan_delay_ms", "scan_period_min_ms", "scan_period_max_ms",
+	};
+	char path[96];
+	int i;
+
+	if (!two_nodes() || !write_text("/proc/sys/kernel/numa_balancing", "1"))
+		SKIP(return, "no CONFIG_NUMA_BALANCING or one node only");
+	for (i = 0; i < ARRAY_SIZE(knobs); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/sched/numa_balancing/%s",
+			 knobs[i]);
+		write_text(path, "10");
+	}
+	for (i = 0; i < 12; i++) {
+		clock_t end = clock() + CLOCKS_PER_SEC / 50;
+
+		while (clock() < end)
+			;
+		EXPECT_TRUE(gp_guest_has_all(h));
+		EXPECT_TRUE(gp_host_has(&h->win[GP_SHARED]));
+	}
+	write_text("/proc/sys/kernel/numa_balancing", "0");
+}
+
+ONCE(mm, compaction)
+{
+	if (!write_text("/proc/sys/vm/compact_memory", "1"))
+		SKIP(return, "no CONFIG_COMPACTION");
+}
+
+ONCE(mm, drop_caches)
+{
+	EXPECT_TRUE(write_text("/proc/sys/vm/drop_caches", "3"));
+}
+
+/* Pressure with somewhere to go, and back. */
+ONCE(mm, swapoff)
+{
+	const char *why = held_setup();
+	size_t len = SZ_4M;
+	char *p;
+
+	if (why)
+		SKIP(return, "%s", why);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	memset(p, 0x44, len);
+	EXPECT_EQ(madvise(p, len, MADV_PAGEOUT), 0);
+	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_PAGEOUT), 0);
+	write_text("/sys/fs/cgroup/memory.reclaim", "4M");
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(swapoff("/dev/zram0"), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(p[len / 2], 0x44);
+	munmap(p, len);
+	held_cleanup();
+}
+
+/* ----------------------------------------------------------------------- file */
+
+static int punch(struct gp_host *h, off_t off, size_t len)
+{
+	return fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+}
+
+/* The page leaves the file and stays the guest's; what comes is another. */
+WAY(file, punch_whole, GOES)
+{
+	uint64_t val;
+
+	EXPECT_EQ(punch(h, w->off, LEN), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(pkvm_host_read(w->mem, &val).sig, 0);
+	EXPECT_EQ(val, 0);
+	EXPECT_EQ(pread(h->fd, &val, 8, w->off), 8);
+	EXPECT_EQ(val, 0);
+	EXPECT_EQ(pkvm_host_write(w->mem, 0xbad).sig, 0);
+}
+
+/*
+ * Half of a page: refused, or the page is taken back as a whole and the guest stops
+ * there; never written by the host under the guest.
+ */
+TEST_F_TIMEOUT(file, punch_partial, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	int s, i, ret, stop;
+	uint64_t val;
+
+	for (s = 0; s < GP_GONE; s++) {
+		struct gp_window *w = &h->win[s];
+
+		ret = punch(h, w->off + 1024, 2048);
+		/* The end of one, all of the next, the beginning of a third. */
+		if (!ret)
+			ret = punch(h, w->off + GP_PAGE + 2048, 2 * GP_PAGE);
+		if (w->open) {
+			EXPECT_EQ(ret, 0);
+			EXPECT_EQ(*(uint64_t *)(w->mem + 1024), 0);
+			EXPECT_EQ(*(uint64_t *)w->mem, pkvm_pattern(w->seed[0], 0));
+			EXPECT_EQ(pkvm_must(h->vcpu, guest_load, w->ipa + 1024), 0);
+			EXPECT_EQ(pkvm_must(h->vcpu, guest_load, w->ipa),
+				  pkvm_pattern(w->seed[0], 0));
+			continue;
+		}
+		for (i = 0; i < GP_PAGES; i++) {
+			stop = pkvm_call(h->vcpu, guest_page_check,
+					 w->ipa + i * GP_PAGE, w->seed[i]);
+			if (stop == PKVM_RETURNED) {
+				EXPECT_EQ(h->vcpu->ret, 0);
+				continue;
+			}
+			TH_LOG("state %s: page %d is gone", gp_state_name(s), i);
+			EXPECT_EQ(ret, 0);
+			EXPECT_EQ(stop, -EFAULT);
+			EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+			return;
+		}
+		if (pkvm_host_read(w->mem, &val).sig)
+			continue;
+		EXPECT_EQ(val, 0);
+	}
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	EXPECT_TRUE(gp_own_pages_left(h));
+}
+
+/* The file ends before the guest's pages; later it is long again. */
+TEST_F_TIMEOUT(file, truncate, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[0];
+	uint64_t val;
+
+	ASSERT_EQ(ftruncate(h->fd, GP_PAGE), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(pkvm_host_read(w->mem, NULL).sig, SIGBUS);
+	EXPECT_EQ(pread(h->fd, &val, 8, w->off), 0);
+	ASSERT_EQ(ftruncate(h->fd, h->vm->mem_size), 0);
+	EXPECT_EQ(pkvm_host_read(w->mem, &val).sig, 0);
+	EXPECT_EQ(val, 0);
+	EXPECT_EQ(pkvm_host_write(w->mem, 0xbad).sig, 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
+/* In the middle of a page: as half a hole. */
+TEST_F_TIMEOUT(file, truncate_partial, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_PRIVATE];
+	int ret, stop;
+
+	ret = ftruncate(h->fd, w->off + 100);
+	stop = pkvm_call(h->vcpu, guest_page_check, w->ipa, w->seed[0]);
+	if (stop == PKVM_RETURNED) {
+		EXPECT_EQ(h->vcpu->ret, 0);
+		EXPECT_TRUE(gp_guest_has_all(h));
+	} else {
+		EXPECT_EQ(ret, 0);
+		EXPECT_EQ(stop, -EFAULT);
+	}
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
+ONCE(file, seals)
+{
+	EXPECT_EQ(fcntl(h->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+	/* The VMM has it mapped for writing. */
+	EXPECT_EQ(fcntl(h->fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	EXPECT_EQ(errno, EBUSY);
+	EXPECT_EQ(ftruncate(h->fd, GP_PAGE), -1);
+	EXPECT_EQ(errno, EPERM);
+}
+
+/* Not even when nobody has it mapped: the guest can still write. */
+TEST_F_TIMEOUT(file, seal_write_unmapped, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+
+	gp_agent_stop(&h->agent);
+	ASSERT_EQ(munmap(h->mem, h->vm->mem_size), 0);
+	EXPECT_EQ(fcntl(h->fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	EXPECT_EQ(errno, EBUSY);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	gp_end_vm(h);
+	EXPECT_EQ(fcntl(h->fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+}
+
+/* --------------------------------------------------------------- huge pages */
+
+/* The guest's pages come out of a huge page, the others stay the host's. */
+WAY(thp, load_store, STAYS)
+{
+	if (w->open) {
+		w->seed[2] = gp_seed(h);
+		gp_pattern(w->mem + 2 * GP_PAGE, w->seed[2]);
+	} else {
+		EXPECT_EQ(gp_mapped(w), 0);
+		IN_STATE(gp_touch_fails(w), w);
+	}
+}
+
+WAY(thp, fork, STAYS)
+{
+	struct child *c = fork_and_look(w, false);
+
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	IN_STATE(!w->open || gp_page_is(c->word[0], w->seed[0]), w);
+	munmap(c, sizeof(*c));
+}
+
+WAY(thp, madv_dontneed, GOES)
+{
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DONTNEED), 0);
+	if (h->file && !w->open)
+		IN_STATE(gp_touch_fails(w), w);
+}
+
+ONCE(thp, madv_pageout)
+{
+	const char *why = held_setup();
+
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_PAGEOUT), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	held_cleanup();
+}
+
+/* By the kernel, from the list of what was unmapped in part; and by hand. */
+ONCE(thp, split)
+{
+	char text[96];
+
+	write_text(THP "khugepaged/max_ptes_none", "0");
+	write_text("/proc/sys/vm/drop_caches", "2");
+	snprintf(text, sizeof(text), "%d,%#lx,%#lx,0", getpid(), (uintptr_t)h->mem,
+		 (uintptr_t)h->mem + h->vm->mem_size);
+	write_text("/sys/kernel/debug/split_huge_pages", text);
+	write_text("/sys/fs/cgroup/memory.reclaim", "4M");
+	write_text(THP "khugepaged/max_ptes_none", "511");
+}
+
+ONCE(thp, mprotect_part)
+{
+	char *p = h->win[GP_PRIVATE].mem;
+
+	EXPECT_EQ(mprotect(p + GP_PAGE, GP_PAGE, PROT_READ), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(mprotect(p + GP_PAGE, GP_PAGE, PROT_READ | PROT_WRITE), 0);
+}
+
+/* ------------------------------------------------------------ ends of a process */
+
+FIXTURE(process) {
+	struct pkvm_counters before;
+};
+
+FIXTURE_VARIANT(process) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(process, memfd) { GP_MEMFD };
+FIXTURE_VARIANT_ADD(process, anon) { GP_ANON };
+
+FIXTURE_SETUP(process)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	pkvm_counters_read(&self->before);
+}
+
+FIXTURE_TEARDOWN(process)
+{
+	EXPECT_TRUE(pkvm_counters_back(&self->before, -1));
+}
+
+static size_t words_in_file(const char *path, uint64_t seed)
+{
+	static char part[SZ_16K];
+	size_t i, found = 0;
+	ssize_t len;
+	int fd = open(path, O_RDONLY);
+
+	while (fd >= 0 && (len = read(fd, part, sizeof(part))) > 0) {
+		for (i = 0; i + 8 <= (size_t)len; i += 8)
+			found += *(uint64_t *)(part + i) == pkvm_pattern(seed, 300);
+	}
+	close(fd);
+	return found;
+}
+
+/* A hole where it is private; what is shared is there. */
+TEST_F_TIMEOUT(process, core_dump, TIMEOUT)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	char old[256] = "core", path[64];
+	uint64_t *seeds;
+	int fd, status;
+	ssize_t len;
+	pid_t pid;
+
+	fd = open("/proc/sys/kernel/core_pattern", O_RDONLY);
+	ASSERT_GE(fd, 0);
+	len = read(fd, old, sizeof(old) - 1);
+	close(fd);
+	ASSERT_GT(len, 0);
+	old[len] = 0;
+	ASSERT_TRUE(write_text("/proc/sys/kernel/core_pattern", "/tmp/guest.core.%p"));
+	seeds = mmap(NULL, GP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		     -1, 0);
+	ASSERT_NE(seeds, MAP_FAILED);
+	pid = fork();
+	if (!pid) {
+		struct gp_host h;
+		int s;
+
+		setrlimit(RLIMIT_CORE, &unlimited);
+		write_text("/proc/self/coredump_filter", "0x3f");
+		gp_open(&h, variant->backing, 1, 0);
+		gp_make_windows(&h);
+		for (s = 0; s < GP_NR_STATES; s++)
+			seeds[s] = h.win[s].seed[1];
+		signal(SIGSEGV, SIG_DFL);
+		*(uint64_t *)h.win[GP_PRIVATE].mem = 1;
+		_exit(0);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(WTERMSIG(status), SIGSEGV);
+	write_text("/proc/sys/kernel/core_pattern", old);
+	snprintf(path, sizeof(path), "/tmp/guest.core.%d", pid);
+	EXPECT_EQ(access(path, R_OK), 0);
+	EXPECT_EQ(words_in_file(path, seeds[GP_PRIVATE]), 0);
+	EXPECT_EQ(words_in_file(path, seeds[GP_AGAIN]), 0);
+	EXPECT_EQ(words_in_file(path, seeds[GP_GONE]), 0);
+	EXPECT_GT(words_in_file(path, seeds[GP_SHARED]), 0);
+	unlink(path);
+	munmap(seeds, GP_PAGE);
+}
+
+/* exec() ends the address space; the machine goes with the last file. */
+TEST_F_TIMEOUT(process, exec, TIMEOUT)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		struct gp_host h;
+
+		gp_open(&h, variant->backing, 1, 0);
+		gp_make_windows(&h);
+		/* The other process must not wait for us. */
+		gp_agent_stop(&h.agent);
+		execl("/bin/true", "true", NULL);
+		_exit(99);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+}
+
+TEST_HARNESS_MAIN
