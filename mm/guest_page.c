@@ -34,10 +34,15 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
+#include <linux/pagewalk.h>
+#include <linux/rcupdate_wait.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
+#include <linux/sysfs.h>
 #include <linux/vmstat.h>
 
 #include "internal.h"
@@ -627,6 +632,79 @@ void __guest_page_leak(struct page *page)
 		 page_to_pfn(page));
 	dump_page(page, "private to a guest");
 	add_taint(TAINT_BAD_PAGE, LOCKDEP_STILL_OK);
+}
+
+/* -------------------------------------------------------------- what is shown */
+
+static int count_entry(pte_t *ptep, unsigned long address, unsigned long next,
+		       struct mm_walk *walk)
+{
+	struct page *page = guest_entry_page(ptep_get(ptep));
+	unsigned long *nr = walk->private;
+
+	if (page && PageGuest(page))
+		++*nr;
+
+	return 0;
+}
+
+static const struct mm_walk_ops count_entries = {
+	.pte_entry	= count_entry,
+	.walk_lock	= PGWALK_RDLOCK,
+};
+
+static unsigned long count_file_pages(struct vm_area_struct *vma)
+{
+	pgoff_t last = vma->vm_pgoff + vma_pages(vma) - 1;
+	XA_STATE(xas, &vma->vm_file->f_mapping->i_pages, vma->vm_pgoff);
+	unsigned long nr = 0;
+	struct page *page;
+
+	guard(rcu)();
+	xas_for_each(&xas, page, last) {
+		/* A stale page may be anything, but has flags to look at. */
+		if (!xas_retry(&xas, page) && !xa_is_value(page) && PageGuest(page))
+			nr++;
+		if (need_resched()) {
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
+	}
+
+	return nr;
+}
+
+/**
+ * guest_pages_show_smap() - A line for /proc/PID/smaps.
+ * @m: the file.
+ * @vma: a mapping, with mmap_lock held.
+ */
+void guest_pages_show_smap(struct seq_file *m, struct vm_area_struct *vma)
+{
+	unsigned long nr = 0;
+
+	if (static_branch_unlikely(&guest_pages_in_use)) {
+		walk_page_vma(vma, &count_entries, &nr);
+		if (vma_is_shmem(vma) && vma->vm_file)
+			nr += count_file_pages(vma);
+	}
+
+	seq_printf(m, "GuestPrivate:   %8lu kB\n", nr << (PAGE_SHIFT - 10));
+}
+
+/**
+ * guest_pages_show_node() - A line for the meminfo of a node.
+ * @nid: the node.
+ * @buf: what is shown.
+ * @len: bytes that are there already.
+ *
+ * Return: bytes that were added.
+ */
+int guest_pages_show_node(int nid, char *buf, int len)
+{
+	return sysfs_emit_at(buf, len, "Node %d GuestPrivate:   %8lu kB\n", nid,
+			     node_page_state(NODE_DATA(nid), NR_GUEST_PRIVATE) <<
+			     (PAGE_SHIFT - 10));
 }
 
 #ifdef CONFIG_PROC_KCORE

@@ -18,6 +18,7 @@
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 
+struct seq_file;
 struct vm_fault;
 
 /**
@@ -42,6 +43,8 @@ int guest_page_hide_again(struct page *page);
 void guest_page_unhide(struct page *page);
 int guest_page_split(struct page *page);
 unsigned long guest_pages_nr(void);
+void guest_pages_show_smap(struct seq_file *m, struct vm_area_struct *vma);
+int guest_pages_show_node(int nid, char *buf, int len);
 
 vm_fault_t guest_page_fault(struct vm_fault *vmf);
 int guest_page_fork(struct vm_area_struct *vma, unsigned long address, pte_t *ptep);
@@ -193,6 +196,16 @@ static inline bool guest_page_leaks(struct page *page)
 
 static inline void guest_page_failed(struct page *page)
 {
+}
+
+static inline void guest_pages_show_smap(struct seq_file *m,
+					 struct vm_area_struct *vma)
+{
+}
+
+static inline int guest_pages_show_node(int nid, char *buf, int len)
+{
+	return 0;
 }
 
 #endif /* CONFIG_GUEST_PAGE */
