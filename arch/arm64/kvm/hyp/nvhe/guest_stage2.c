@@ -193,7 +193,7 @@ static void return_table_page(void *addr, struct kvm_hyp_memcache *mc)
 	 * Cannot fail: the page was EL2's alone since it was taken from the
 	 * host, and giving it back only rewrites existing entries.
 	 */
-	WARN_ON(__pkvm_hyp_donate_host(hyp_virt_to_pfn(addr), 1));
+	__pkvm_hyp_donate_host(hyp_virt_to_pfn(addr), 1);
 }
 
 /**

@@ -636,6 +636,16 @@ static u64 host_exception_vector(u64 spsr)
 	return read_sysreg_el1(SYS_VBAR) + offset;
 }
 
+/* The host takes a synchronous exception to EL1 where it is. */
+static void host_take_exception(u64 spsr, u64 esr)
+{
+	write_sysreg_el1(esr, SYS_ESR);
+	write_sysreg_el1(read_sysreg_el2(SYS_ELR), SYS_ELR);
+	write_sysreg_el1(spsr, SYS_SPSR);
+	write_sysreg_el2(host_exception_vector(spsr), SYS_ELR);
+	write_sysreg_el2(host_exception_pstate(spsr), SYS_SPSR);
+}
+
 /**
  * host_inject_mem_abort() - Tell the host that it may not touch a page.
  * @host_ctxt: the host's context on this CPU.
@@ -666,10 +676,19 @@ void host_inject_mem_abort(struct kvm_cpu_context *host_ctxt,
 	else
 		esr |= ESR_ELx_S1PTW;
 
-	write_sysreg_el1(esr | (ec << ESR_ELx_EC_SHIFT), SYS_ESR);
 	write_sysreg_el1(fault->far_el2, SYS_FAR);
-	write_sysreg_el1(read_sysreg_el2(SYS_ELR), SYS_ELR);
-	write_sysreg_el1(spsr, SYS_SPSR);
-	write_sysreg_el2(host_exception_vector(spsr), SYS_ELR);
-	write_sysreg_el2(host_exception_pstate(spsr), SYS_SPSR);
+	host_take_exception(spsr, esr | (ec << ESR_ELx_EC_SHIFT));
+}
+
+/**
+ * host_inject_undef() - Tell the host that it may not execute an instruction.
+ *
+ * The host trapped to EL2 with something that the kernel did not find when it
+ * booted, or was told not to use. For a host that keeps to that it does not exist.
+ */
+void host_inject_undef(void)
+{
+	host_take_exception(read_sysreg_el2(SYS_SPSR),
+			    ESR_ELx_EC_UNKNOWN << ESR_ELx_EC_SHIFT |
+			    (read_sysreg_el2(SYS_ESR) & ESR_ELx_IL));
 }

@@ -31,6 +31,11 @@
 #define RWX		(KHH_R | KHH_W | KHH_X)
 #define RW		(KHH_R | KHH_W)
 #define NOT_SUPPORTED	(-1L)
+#define EC(esr)			((esr) >> 26 & 0x3f)
+#define EC_SVE			0x19
+#define EC_SYS64		0x18
+#define EC_DABT_LOW		0x24
+
 #define ANYTHING	0x5a5a0000c0de5a5aul
 
 /* Guest frames that no memslot has, but the guest's identity map does. */
@@ -215,6 +220,31 @@ static struct khh_mc vcpu_info(struct pkvm_vcpu *vcpu)
 static uint64_t field_pfn(const struct khh_mc *mc, uint64_t addr)
 {
 	return mc->pfn + addr / PAGE - mc->addr / PAGE;
+}
+
+/* As the host would between two instructions of its own. */
+static void kstore(uint64_t addr, uint64_t val, uint64_t len)
+{
+	TEST_ASSERT(!one_call(-1, -1, KHH_CALL(KHH_STORE, addr, val, len)),
+		    "the kernel cannot write to %#lx", addr);
+}
+
+static uint64_t kload(uint64_t addr, uint64_t len)
+{
+	struct khh_call c = KHH_CALL(KHH_LOAD, addr, 0, len);
+
+	calls(-1, -1, &c, 1);
+	TEST_ASSERT(!c.smccc, "the kernel cannot read %#lx", addr);
+	return c.ret;
+}
+
+static bool cpu_has_sve(void)
+{
+	int kvm = open_kvm_dev_path_or_exit();
+	int ret = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE);
+
+	close(kvm);
+	return ret > 0;
 }
 
 /* Does the host have this page for itself? Only then EL2 takes a share of it. */
@@ -1345,6 +1375,65 @@ TEST_F_TIMEOUT(host, table_pages_are_el2s, TIMEOUT)
 	EXPECT_EQ(take_back(self->a, gfn, 64ul * 512 * 512), 0);
 }
 
+/*
+ * S80: the host executes what EL2 does not let it, because the kernel does not know it.
+ * That is an undefined instruction for the host, and not EL2's end.
+ */
+TEST_F_TIMEOUT(host, instructions_that_a_kernel_would_not, TIMEOUT)
+{
+	struct khh_insn in = { .nr = 1 };
+	int undefined = 0;
+
+	for (; in.index < in.nr; in.index++) {
+		khh_must(KHH_IOC_INSN, &in);
+		undefined += in.esr && !EC(in.esr);
+		/* Executed; undefined, or the same with FEAT_IDST. */
+		EXPECT_TRUE(!EC(in.esr) || EC(in.esr) == EC_SYS64) {
+			TH_LOG("%s: ESR_EL1 %#llx", in.name, in.esr);
+		}
+	}
+	/* At least those of EL2 and EL3. */
+	EXPECT_GE(undefined, 4);
+	TH_LOG("%d of %u are undefined", undefined, in.nr);
+}
+
+/* S27: a page can be pinned 65535 times, and not once more. */
+TEST_F_TIMEOUT(host, very_many_pins, 2 * TIMEOUT)
+{
+	struct khh_pins pins = { .sve = cpu_has_sve() };
+	const uint64_t most = 65535;
+
+	khh_must(KHH_IOC_PINS, &pins);
+	TH_LOG("%llu vCPUs, then %lld", pins.made, pins.ret);
+	EXPECT_EQ(pins.left, 0);
+	if (pins.ret == -ENOMEM)
+		SKIP(return, "not enough memory for so many vCPUs");
+	EXPECT_EQ(pins.ret, -EBUSY);
+	EXPECT_EQ(pins.made, pins.sve ? most / 2 : most);
+}
+
+/* A VM has a known number of vCPUs, and so a known size. */
+TEST_F_TIMEOUT(host, vms_of_any_number_of_vcpus, TIMEOUT)
+{
+	static const uint32_t nrs[] = { 0, 513, 1 << 20, 1u << 31, ~0u };
+	struct khh_pages m = { .order = 4 };
+	struct khh_vm a = vm_info(self->a, 0);
+	uint32_t created = kload(a.created_addr, 4);
+	int i;
+
+	khh_must(KHH_IOC_ALLOC, &m);
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		kstore(a.created_addr, nrs[i], 4);
+		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 8 * PAGE), -EINVAL) {
+			TH_LOG("%u vCPUs", nrs[i]);
+		}
+	}
+	kstore(a.created_addr, created, 4);
+	for (i = 0; i < 16; i++)
+		EXPECT_TRUE(page_is_alone(m.pfn + i));
+	page_free(m.pfn);
+}
+
 /* ------------------------------------------------- S20: host pointers to EL2 */
 
 TEST_F_TIMEOUT(host, vms_from_memory_that_is_not_shared, TIMEOUT)
@@ -1514,10 +1603,6 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 #define CFLAG_SVE_FINALIZED	0x2
 #define IFLAGS_SAVE_BUFFERS	0x60	/* SPE and TRBE */
 #define EXIT_TRAP		2
-#define EC(esr)			((esr) >> 26 & 0x3f)
-#define EC_SVE			0x19
-#define EC_SYS64		0x18
-#define EC_DABT_LOW		0x24
 
 /* All Z registers survive an exit: the number of bad words. */
 __attribute__((target("arch=armv8-a+sve")))
@@ -1567,15 +1652,6 @@ static uint64_t guest_store_and_sve(void)
 	return vl;
 }
 
-static bool cpu_has_sve(void)
-{
-	int kvm = open_kvm_dev_path_or_exit();
-	int ret = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE);
-
-	close(kvm);
-	return ret > 0;
-}
-
 static struct pkvm_vm *make_sve_vm(int nr_vcpus, bool late_init)
 {
 	struct pkvm_opts opts = {
@@ -1584,22 +1660,6 @@ static struct pkvm_vm *make_sve_vm(int nr_vcpus, bool late_init)
 	};
 
 	return pkvm_vm_create(&opts);
-}
-
-/* As the host would between two instructions of its own. */
-static void kstore(uint64_t addr, uint64_t val, uint64_t len)
-{
-	TEST_ASSERT(!one_call(-1, -1, KHH_CALL(KHH_STORE, addr, val, len)),
-		    "the kernel cannot write to %#lx", addr);
-}
-
-static uint64_t kload(uint64_t addr, uint64_t len)
-{
-	struct khh_call c = KHH_CALL(KHH_LOAD, addr, 0, len);
-
-	calls(-1, -1, &c, 1);
-	TEST_ASSERT(!c.smccc, "the kernel cannot read %#lx", addr);
-	return c.ret;
 }
 
 static uint64_t sve_keeps(struct pkvm_vcpu *vcpu, uint64_t seed)

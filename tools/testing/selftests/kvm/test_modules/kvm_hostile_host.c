@@ -23,6 +23,7 @@
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 
+#include <asm/daifflags.h>
 #include <asm/kvm_asm.h>
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
@@ -253,6 +254,7 @@ static int do_vm(struct khh_vm *args)
 	args->is_protected = kvm->arch.pkvm.enabled;
 	args->ipa_bits = VTCR_EL2_IPA(kvm->arch.mmu.vtcr);
 	args->addr = (u64)kvm;
+	args->created_addr = (u64)&kvm->created_vcpus;
 	args->pfn = is_vmalloc_addr(kvm) ? vmalloc_to_pfn(kvm) :
 					    PHYS_PFN(virt_to_phys(kvm));
 	args->guest_pfn = page ? page_to_pfn(page) : 0;
@@ -343,7 +345,7 @@ static bool is_alone(unsigned long pfn)
 }
 
 /* A page that somebody else has must not come into other hands. */
-static void free_block(struct block *b)
+static bool free_block(struct block *b)
 {
 	unsigned long i;
 	bool leak = false;
@@ -357,6 +359,7 @@ static void free_block(struct block *b)
 	else
 		__free_pages(pfn_to_page(b->pfn), b->order);
 	kfree(b);
+	return leak;
 }
 
 static int do_free(struct session *s, struct khh_pages *args)
@@ -385,6 +388,243 @@ static int do_access(struct khh_access *args, bool write)
 	return copy_from_kernel_nofault(&args->value, p, sizeof(u64));
 }
 
+/* ------------------------------------------------------------ very many vCPUs */
+
+/* More than EL2 takes for a VM, a table or a vCPU. */
+#define BIG_ORDER	4
+#define VCPU_ORDER	2
+
+struct many {
+	struct list_head blocks;
+	struct kvm *kvm;
+	struct kvm_vcpu *vcpu;
+	u32 handles[KVM_MAX_PVMS];
+	u32 nr;
+};
+
+static s64 el2(u32 id, u64 a, u64 b, u64 c)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_1_1_hvc(KVM_HOST_SMCCC_ID(id), a, b, c, 0, 0, 0, &res);
+	return res.a0 ? -EOPNOTSUPP : res.a1;
+}
+
+static void *many_alloc(struct many *m, unsigned int order)
+{
+	struct block *b = kzalloc(sizeof(*b), GFP_KERNEL);
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
+					__GFP_NORETRY, order);
+
+	if (!b || !page) {
+		kfree(b);
+		if (page)
+			__free_pages(page, order);
+		return NULL;
+	}
+	b->pfn = page_to_pfn(page);
+	b->order = order;
+	list_add(&b->list, &m->blocks);
+	return page_address(page);
+}
+
+static void *many_shared(struct many *m, size_t size)
+{
+	void *p = many_alloc(m, get_order(size));
+	size_t i;
+
+	for (i = 0; p && i < size; i += PAGE_SIZE)
+		el2(ID(pkvm_host_share_hyp), PHYS_PFN(virt_to_phys(p + i)), 0, 0);
+	return p;
+}
+
+static void many_unshare(void *p, size_t size)
+{
+	size_t i;
+
+	for (i = 0; p && i < size; i += PAGE_SIZE)
+		el2(ID(pkvm_host_unshare_hyp), PHYS_PFN(virt_to_phys(p + i)), 0, 0);
+}
+
+/* One VM with as many vCPUs as it can have; 0 if EL2 took them all. */
+static s64 many_vcpus(struct many *m, struct khh_pins *args)
+{
+	void *vm = many_alloc(m, BIG_ORDER), *pgd = many_alloc(m, BIG_ORDER);
+	s64 ret = -ENOMEM;
+	u32 i;
+
+	if (!vm || !pgd)
+		return ret;
+	ret = el2(ID(pkvm_init_vm), (u64)m->kvm, (u64)vm, (u64)pgd);
+	if (ret < 0)
+		return ret;
+	m->handles[m->nr] = ret;
+	for (i = 0; i < KVM_MAX_VCPUS; i++) {
+		void *mem = many_alloc(m, VCPU_ORDER);
+
+		if (!mem || fatal_signal_pending(current))
+			return -ENOMEM;
+		m->vcpu->vcpu_idx = i;
+		ret = el2(ID(pkvm_init_vcpu), m->handles[m->nr], (u64)m->vcpu, (u64)mem);
+		if (ret)
+			return ret;
+		args->made++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int do_pins(struct khh_pins *args)
+{
+	struct many *m __free(kfree) = kzalloc(sizeof(*m), GFP_KERNEL);
+	struct block *b, *next;
+	u32 i;
+
+	if (!m)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&m->blocks);
+	m->kvm = many_shared(m, sizeof(*m->kvm));
+	m->vcpu = many_shared(m, sizeof(*m->vcpu) + VL_ARCH_MAX * 40);
+	args->made = 0;
+	args->ret = -ENOMEM;
+	if (m->kvm && m->vcpu) {
+		m->kvm->created_vcpus = KVM_MAX_VCPUS;
+		vcpu_set_flag(m->vcpu, VCPU_INITIALIZED);
+		if (args->sve) {
+			vcpu_set_flag(m->vcpu, GUEST_HAS_SVE);
+			vcpu_set_flag(m->vcpu, VCPU_SVE_FINALIZED);
+			m->vcpu->arch.sve_state = m->vcpu;
+			m->vcpu->arch.sve_max_vl = SVE_VL_MIN;
+		}
+		for (args->ret = 0; !args->ret && m->nr < KVM_MAX_PVMS; m->nr++)
+			args->ret = many_vcpus(m, args);
+	}
+	for (i = 0; i < m->nr; i++) {
+		if (!m->handles[i])
+			continue;
+		el2(ID(pkvm_start_teardown_vm), m->handles[i], 0, 0);
+		el2(ID(pkvm_finalize_teardown_vm), m->handles[i], 0, 0);
+		cond_resched();
+	}
+	many_unshare(m->kvm, sizeof(*m->kvm));
+	many_unshare(m->vcpu, sizeof(*m->vcpu) + VL_ARCH_MAX * 40);
+	args->left = 0;
+	list_for_each_entry_safe(b, next, &m->blocks, list) {
+		args->left += free_block(b);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------- forbidden instructions */
+
+/*
+ * What may trap to EL2 because the CPU has it and the kernel does not know it, or was
+ * told not to use it: all go to x12. Before them vectors that write down ESR_EL1 in
+ * x9 and step over the instruction; nothing but a synchronous exception from EL1
+ * can come while they are used.
+ */
+#define INSN_SIZE	64
+#define INSN_NAME	16
+
+asm(".pushsection .text, \"ax\"\n"
+"	.macro	khh_insn name, insn:vararg\n"
+"	.balign	64\n"
+"	hint	#34\n"
+"	\\insn\n"
+"	ret\n"
+"	nop\n"
+"	.asciz	\"\\name\"\n"
+"	.endm\n"
+"	.balign	2048\n"
+"khh_vectors:\n"
+"	.rept	4\n"
+"	b	.\n"
+"	.balign	128\n"
+"	.endr\n"
+"	mrs	x9, esr_el1\n"
+"	mrs	x10, elr_el1\n"
+"	add	x10, x10, #4\n"
+"	msr	elr_el1, x10\n"
+"	eret\n"
+"	.balign	128\n"
+"	.rept	11\n"
+"	b	.\n"
+"	.balign	128\n"
+"	.endr\n"
+"khh_insns:\n"
+"	khh_insn rdvl, .inst 0x04bf502c\n"
+"	khh_insn rdsvl, .inst 0x04bf582c\n"
+"	khh_insn svcr, mrs x12, s3_3_c4_c2_2\n"
+"	khh_insn tpidr2_el0, mrs x12, s3_3_c13_c0_5\n"
+"	khh_insn smpri_el1, mrs x12, s3_0_c1_c2_4\n"
+"	khh_insn smcr_el1, mrs x12, s3_0_c1_c2_6\n"
+"	khh_insn zcr_el1, mrs x12, s3_0_c1_c2_0\n"
+"	khh_insn fpmr, mrs x12, s3_3_c4_c4_2\n"
+"	khh_insn accdata_el1, mrs x12, s3_0_c13_c0_5\n"
+"	khh_insn rcwmask_el1, mrs x12, s3_0_c13_c0_6\n"
+"	khh_insn gcscr_el1, mrs x12, s3_0_c2_c5_0\n"
+"	khh_insn pir_el1, mrs x12, s3_0_c10_c2_3\n"
+"	khh_insn por_el1, mrs x12, s3_0_c10_c2_4\n"
+"	khh_insn tcr2_el1, mrs x12, s3_0_c2_c0_3\n"
+"	khh_insn mair2_el1, mrs x12, s3_0_c10_c2_1\n"
+"	khh_insn pmscr_el1, mrs x12, s3_0_c9_c9_0\n"
+"	khh_insn pmblimitr_el1, mrs x12, s3_0_c9_c10_0\n"
+"	khh_insn trblimitr_el1, mrs x12, s3_0_c9_c11_0\n"
+"	khh_insn trfcr_el1, mrs x12, s3_0_c1_c2_1\n"
+"	khh_insn brbcr_el1, mrs x12, s2_1_c9_c0_0\n"
+"	khh_insn trcauthstatus, mrs x12, s2_1_c7_c14_6\n"
+"	khh_insn amcr_el0, mrs x12, s3_3_c13_c2_0\n"
+"	khh_insn mpam1_el1, mrs x12, s3_0_c10_c5_0\n"
+"	khh_insn lorid_el1, mrs x12, s3_0_c10_c4_7\n"
+"	khh_insn erridr_el1, mrs x12, s3_0_c5_c3_0\n"
+"	khh_insn gmid_el1, mrs x12, s3_1_c0_c0_4\n"
+"	khh_insn pmcr_el0, mrs x12, s3_3_c9_c12_0\n"
+"	khh_insn impdef, mrs x12, s3_0_c15_c0_0\n"
+"	khh_insn hcr_el2, mrs x12, s3_4_c1_c1_0\n"
+"	khh_insn vttbr_el2, mrs x12, s3_4_c2_c1_0\n"
+"	khh_insn mdcr_el3, mrs x12, s3_6_c1_c3_1\n"
+"	khh_insn tstart, .inst 0xd523306c\n"
+"	khh_insn ld64b, .inst 0xf83fd16c\n"
+"	khh_insn udf, .inst 0\n"
+"	.balign	64\n"
+"khh_insns_end:\n"
+"	.popsection\n");
+
+static int do_insn(struct khh_insn *args)
+{
+	unsigned long flags;
+	char *insn;
+	u64 cpacr;
+
+	args->nr = (khh_insns_end - khh_insns) / INSN_SIZE;
+	if (args->index >= args->nr)
+		return -EINVAL;
+	insn = khh_insns + args->index * INSN_SIZE;
+	memcpy(args->name, insn + INSN_NAME, sizeof(args->name));
+	args->name[sizeof(args->name) - 1] = 0;
+
+	flags = local_daif_save();
+	cpacr = read_sysreg(cpacr_el1);
+	/* All that EL1 can allow itself: SME, FP, SVE. */
+	write_sysreg(cpacr | 3UL << 24 | 3UL << 20 | 3UL << 16, cpacr_el1);
+	asm volatile("mrs	x11, vbar_el1\n"
+		     "msr	vbar_el1, %1\n"
+		     "isb\n"
+		     "mov	x9, xzr\n"
+		     "blr	%2\n"
+		     "msr	vbar_el1, x11\n"
+		     "isb\n"
+		     "mov	%0, x9\n"
+		     : "=r" (args->esr)
+		     : "r" (khh_vectors), "r" (insn)
+		     : "x9", "x10", "x11", "x12", "x30", "memory");
+	write_sysreg(cpacr, cpacr_el1);
+	isb();
+	local_daif_restore(flags);
+	return 0;
+}
+
 /* -------------------------------------------------------------- the device */
 
 static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -398,6 +638,8 @@ static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct khh_mc mc;
 		struct khh_pages pages;
 		struct khh_access access;
+		struct khh_insn insn;
+		struct khh_pins pins;
 	} u = {};
 	long err;
 
@@ -429,6 +671,12 @@ static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		break;
 	case KHH_IOC_POKE:
 		err = do_access(&u.access, true);
+		break;
+	case KHH_IOC_PINS:
+		err = do_pins(&u.pins);
+		break;
+	case KHH_IOC_INSN:
+		err = do_insn(&u.insn);
 		break;
 	default:
 		err = -ENOTTY;

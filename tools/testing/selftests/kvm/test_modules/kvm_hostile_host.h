@@ -106,6 +106,7 @@ struct khh_vm {
 	__u32 ipa_bits;		/* out */
 	__u32 is_protected;	/* out */
 	__u64 addr;		/* out: struct kvm */
+	__u64 created_addr;	/* out: its number of vCPUs; 4 bytes */
 	__u64 pfn;		/* out: its first page */
 	__u64 gfn;		/* in: of a page that a protected guest has */
 	__u64 guest_pfn;	/* out: that page, or 0 */
@@ -147,6 +148,29 @@ struct khh_access {
 	__u64 value;
 };
 
+/* Execute one of the instructions that a kernel would not, on this CPU. */
+struct khh_insn {
+	__u32 index;
+	__u32 nr;		/* out: how many there are */
+	__u64 esr;		/* out: of the exception at EL1; 0 if there was none */
+	char name[32];		/* out */
+};
+
+#ifdef __KERNEL__
+extern char khh_vectors[], khh_insns[], khh_insns_end[];
+#endif
+
+/*
+ * Make vCPUs of one and the same struct kvm_vcpu until EL2 refuses, or there is no
+ * memory; then end their VMs. EL2 pins what a vCPU consists of, so often.
+ */
+struct khh_pins {
+	__u64 made;		/* out: vCPUs */
+	__s64 ret;		/* out: what EL2 said to the one after */
+	__u32 sve;		/* in: each pins itself twice */
+	__u32 left;		/* out: pages that did not come back */
+};
+
 #define KHH_IOC			'K'
 #define KHH_IOC_CALLS		_IOW(KHH_IOC, 0xf0, struct khh_calls)
 #define KHH_IOC_INFO		_IOR(KHH_IOC, 0xf1, struct khh_info)
@@ -156,5 +180,7 @@ struct khh_access {
 #define KHH_IOC_FREE		_IOW(KHH_IOC, 0xf5, struct khh_pages)
 #define KHH_IOC_PEEK		_IOWR(KHH_IOC, 0xf6, struct khh_access)
 #define KHH_IOC_POKE		_IOW(KHH_IOC, 0xf7, struct khh_access)
+#define KHH_IOC_INSN		_IOWR(KHH_IOC, 0xf8, struct khh_insn)
+#define KHH_IOC_PINS		_IOWR(KHH_IOC, 0xf9, struct khh_pins)
 
 #endif /* KVM_HOSTILE_HOST_H */

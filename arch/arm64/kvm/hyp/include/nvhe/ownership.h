@@ -32,5 +32,6 @@ int __pkvm_host_can_access(u64 pfn);
 int __pkvm_host_force_reclaim(u64 pfn);
 void host_inject_mem_abort(struct kvm_cpu_context *host_ctxt,
 			   const struct kvm_vcpu_fault_info *fault);
+void host_inject_undef(void);
 
 #endif /* __KVM_NVHE_OWNERSHIP_H__ */
