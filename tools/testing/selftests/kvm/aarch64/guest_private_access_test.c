@@ -553,7 +553,8 @@ FILE_PATH(udmabuf)
 		munmap(p, GP_PAGE);
 		close(ret);
 	} else {
-		WANT_ERRNO(ioctl(dev, UDMABUF_CREATE, &create), EFAULT, w);
+		/* What memfd_pin_folios() says of any page that it cannot get. */
+		WANT_ERRNO(ioctl(dev, UDMABUF_CREATE, &create), EINVAL, w);
 	}
 	close(dev);
 }
@@ -956,6 +957,7 @@ PATH(page_maps)
 		close(fd);
 	}
 	/* The frame of a page that the host does not have is nobody's business. */
+	IN_STATE(!w->open || gp_host_has(w), w);
 	IN_STATE(gp_mapped(w) == (w->open ? GP_PAGES : 0), w);
 }
 

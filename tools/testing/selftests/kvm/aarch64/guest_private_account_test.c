@@ -1,0 +1,873 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What guest-private memory costs, and who pays (I4, I7): each page is charged to the
+ * VMM and pinned once, never beyond RLIMIT_MEMLOCK, whatever guests and VMM do at the
+ * same time, whatever fails, and in whatever way the VM ends; and all of it is to be
+ * seen where memory is counted.
+ *
+ * GUEST_PRIVATE_ROUNDS=N: how often a storm shares and takes back (default 500).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <asm/kvm.h>
+#include <linux/capability.h>
+#include <linux/psci.h>
+#include <linux/sizes.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "held.h"
+#include "guest_private.h"
+
+#define TIMEOUT		180
+#define PAGE_KB		4L
+#define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
+
+/* ------------------------------------------------------------ guest side */
+
+/* Stores into nr pages that begin at ipa, step pages apart. */
+static uint64_t guest_touch(uint64_t ipa, uint64_t nr, uint64_t step, uint64_t val)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		WRITE_ONCE(*(uint64_t *)(ipa + i * step * GP_PAGE), val + i);
+	return 0;
+}
+
+/* All vCPUs come to each page at once: the count of those there is in turn[]. */
+static uint64_t guest_touch_together(uint64_t ipa, uint64_t nr, uint64_t turn,
+				     uint64_t cpus, uint64_t me)
+{
+	uint64_t i, bad = 0;
+
+	for (i = 0; i < nr; i++) {
+		uint64_t *count = (uint64_t *)turn + i;
+		uint64_t *word = (uint64_t *)(ipa + i * GP_PAGE);
+
+		__atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(count, __ATOMIC_SEQ_CST) < cpus)
+			;
+		WRITE_ONCE(word[me], i + me);
+	}
+	for (i = 0; i < nr; i++)
+		bad += READ_ONCE(((uint64_t *)(ipa + i * GP_PAGE))[me]) != i + me;
+	return bad;
+}
+
+static uint64_t guest_share_storm(uint64_t ipa, uint64_t nr, uint64_t rounds)
+{
+	uint64_t i, addr, bad = 0, refused = 0;
+
+	for (i = 0; i < rounds; i++) {
+		addr = ipa + i % nr * GP_PAGE;
+		WRITE_ONCE(*(uint64_t *)(addr + 2048), i);
+		bad += !!guest_hvc_quiet(PKVM_HVC_SHARE, addr, 0, 0);
+		while (guest_hvc_quiet(PKVM_HVC_UNSHARE, addr, 0, 0))
+			refused++;
+		bad += READ_ONCE(*(uint64_t *)(addr + 2048)) != i;
+	}
+	guest_out(0, refused);
+	return bad;
+}
+
+/* ---------------------------------------------------------------- the limit */
+
+static bool set_ipc_lock(bool on)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(__NR_capget, &header, data))
+		return false;
+	if (on)
+		data[0].effective |= 1U << CAP_IPC_LOCK;
+	else
+		data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	return !syscall(__NR_capset, &header, data);
+}
+
+static bool limit_kb(long kb)
+{
+	struct rlimit limit = { kb << 10, RLIM_INFINITY };
+
+	return !setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+static long pins(void)
+{
+	struct pkvm_counters c;
+
+	pkvm_counters_read(&c);
+	return c.pin_acquired - c.pin_released;
+}
+
+FIXTURE(account) {
+	struct gp_host host;
+	struct rlimit limit;
+};
+
+FIXTURE_VARIANT(account) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(account, memfd) { GP_MEMFD };
+FIXTURE_VARIANT_ADD(account, anon) { GP_ANON };
+
+FIXTURE_SETUP(account)
+{
+	struct gp_host *h = &self->host;
+	const char *why = pkvm_unavailable();
+	uint64_t i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &self->limit), 0);
+	gp_open(h, variant->backing, PKVM_MAX_VCPUS, 0);
+	/* What the guest's code and stacks take is there when a case begins. */
+	pkvm_must(h->vcpu, guest_touch, PKVM_MEM_IPA, 1, 1, 0);
+	pkvm_must(h->vcpu, guest_share_storm, PKVM_MEM_IPA, 1, 1);
+	pkvm_must(h->vcpu, guest_touch_together, PKVM_MEM_IPA, 1, PKVM_MEM_IPA + 2048, 1, 0);
+	pkvm_must(h->vcpu, guest_page_check, PKVM_MEM_IPA, 1);
+	for (i = 1; i < PKVM_MAX_VCPUS; i++) {
+		pkvm_must(h->vcpu, guest_hvc, PSCI_0_2_FN64_CPU_ON, i,
+			  (uintptr_t)pkvm_guest_entry, (uintptr_t)&pkvm_guest_cpus[i]);
+		pkvm_must(&h->vm->vcpus[i], guest_touch, PKVM_MEM_IPA, 1, 1, 0);
+		pkvm_must(&h->vm->vcpus[i], guest_touch_together, PKVM_MEM_IPA, 1,
+			  PKVM_MEM_IPA + 2048, 1, 0);
+	}
+	pkvm_counters_read(&h->now);
+}
+
+FIXTURE_TEARDOWN(account)
+{
+	setrlimit(RLIMIT_MEMLOCK, &self->limit);
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
+#define FIRST	(PKVM_MEM_IPA + 16 * GP_PAGE)
+
+TEST_F_TIMEOUT(account, boundary, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long vmlck = h->now.vmlck_kb, held = pins(), nr = 16;
+	int i;
+
+	ASSERT_TRUE(set_ipc_lock(false));
+	ASSERT_TRUE(limit_kb(vmlck + nr * PAGE_KB));
+	/* N and not one more, however often it asks. */
+	EXPECT_EQ(pkvm_call(h->vcpu, guest_touch, FIRST, nr, 1, 1), PKVM_RETURNED);
+	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + nr * PAGE_KB);
+	EXPECT_EQ(pins(), held + nr);
+	EXPECT_EQ(pkvm_call(h->vcpu, guest_touch, FIRST, nr + 1, 1, 1), -ENOMEM);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_EQ(h->vcpu->run->memory_fault.gpa, FIRST + nr * GP_PAGE);
+		EXPECT_EQ(pkvm_resume(h->vcpu), -ENOMEM);
+	}
+	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + nr * PAGE_KB);
+	EXPECT_EQ(pins(), held + nr);
+	/* That page is the host's. */
+	EXPECT_EQ(pkvm_host_read(h->mem + 32 * GP_PAGE, NULL).sig, 0);
+	ASSERT_TRUE(limit_kb(vmlck + (nr + 1) * PAGE_KB));
+	EXPECT_EQ(pkvm_resume(h->vcpu), PKVM_RETURNED);
+	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + (nr + 1) * PAGE_KB);
+	ASSERT_TRUE(set_ipc_lock(true));
+}
+
+/* What is pinned stays; nothing more comes. */
+TEST_F_TIMEOUT(account, limit_lowered, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long vmlck = h->now.vmlck_kb, nr = 16;
+	uint64_t seed = gp_seed(h);
+
+	ASSERT_TRUE(set_ipc_lock(false));
+	ASSERT_TRUE(limit_kb(vmlck + 2 * nr * PAGE_KB));
+	EXPECT_EQ(pkvm_call(h->vcpu, guest_fill, FIRST, nr * GP_PAGE, seed), PKVM_RETURNED);
+	ASSERT_TRUE(limit_kb(PAGE_KB));
+	EXPECT_EQ(pkvm_call(h->vcpu, guest_touch, FIRST + nr * GP_PAGE, 1, 1, 1), -ENOMEM);
+	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + nr * PAGE_KB);
+	/* Shared and taken back: it is paid for. */
+	ASSERT_TRUE(limit_kb(vmlck + (nr + 1) * PAGE_KB));
+	EXPECT_EQ(pkvm_resume(h->vcpu), PKVM_RETURNED);
+	ASSERT_TRUE(limit_kb(PAGE_KB));
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_share_storm, FIRST + nr * GP_PAGE, 1, 4), 0);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_verify, FIRST, nr * GP_PAGE, seed), 0);
+	ASSERT_TRUE(set_ipc_lock(true));
+}
+
+TEST_F_TIMEOUT(account, capability_exempts, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long vmlck = h->now.vmlck_kb;
+
+	ASSERT_TRUE(limit_kb(0));
+	EXPECT_EQ(pkvm_call(h->vcpu, guest_touch, FIRST, 16, 1, 1), PKVM_RETURNED);
+	/* But it is counted. */
+	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + 16 * PAGE_KB);
+}
+
+/* A hostile guest: all vCPUs want four times what it may have. */
+TEST_F_TIMEOUT(account, no_page_more, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct pkvm_thread t[PKVM_MAX_VCPUS];
+	long limit, held = pins(), most = 0, nr = 64, now;
+	int i, done, samples = 0;
+
+	limit = h->now.vmlck_kb + nr * PAGE_KB;
+	ASSERT_TRUE(set_ipc_lock(false));
+	ASSERT_TRUE(limit_kb(limit));
+	for (i = 0; i < PKVM_MAX_VCPUS; i++)
+		pkvm_thread_start(&t[i], &h->vm->vcpus[i], guest_touch,
+				  FIRST + i * GP_PAGE, nr, PKVM_MAX_VCPUS, 1);
+	do {
+		done = 0;
+		for (i = 0; i < PKVM_MAX_VCPUS; i++)
+			done += READ_ONCE(t[i].done);
+		now = pkvm_vmlck_kb();
+		if (now > most)
+			most = now;
+		samples++;
+	} while (done < PKVM_MAX_VCPUS);
+	for (i = 0; i < PKVM_MAX_VCPUS; i++) {
+		int stop = pkvm_thread_join(&t[i]);
+
+		EXPECT_TRUE(stop == -ENOMEM || stop == PKVM_RETURNED) {
+			TH_LOG("vCPU %d: %d", i, stop);
+		}
+	}
+	TH_LOG("at most %ld of %ld kB in %d samples", most, limit, samples);
+	EXPECT_LE(most, limit);
+	/* Who came last could not have all; what could be had was had. */
+	EXPECT_EQ(pkvm_vmlck_kb(), limit);
+	EXPECT_EQ(pins(), held + nr);
+	ASSERT_TRUE(set_ipc_lock(true));
+}
+
+TEST_F_TIMEOUT(account, race_for_one_gfn, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct pkvm_thread t[PKVM_MAX_VCPUS];
+	long held = pins(), nr = 32;
+	uint64_t turn = PKVM_MEM_IPA + 4 * GP_PAGE;
+	int i, stop;
+
+	pkvm_must(h->vcpu, guest_count_nonzero, turn, GP_PAGE);
+	for (i = 0; i < PKVM_MAX_VCPUS; i++)
+		pkvm_thread_start(&t[i], &h->vm->vcpus[i], guest_touch_together, FIRST, nr,
+				  turn, PKVM_MAX_VCPUS, i);
+	for (i = 0; i < PKVM_MAX_VCPUS; i++) {
+		stop = pkvm_thread_join(&t[i]);
+		EXPECT_EQ(stop, PKVM_RETURNED);
+		EXPECT_EQ(h->vm->vcpus[i].ret, 0);
+	}
+	EXPECT_EQ(pkvm_vmlck_kb(), h->now.vmlck_kb + (nr + 1) * PAGE_KB);
+	EXPECT_EQ(pins(), held + nr + 1);
+}
+
+/* The same, with the host's own hands in it. */
+TEST_F_TIMEOUT(account, race_with_the_host, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct pkvm_thread t[PKVM_MAX_VCPUS];
+	uint64_t turn = PKVM_MEM_IPA + 4 * GP_PAGE;
+	long held = pins(), nr = 64, tries = 0;
+	char *mem = h->mem + 16 * GP_PAGE;
+	int i, done;
+
+	pkvm_must(h->vcpu, guest_count_nonzero, turn, GP_PAGE);
+	for (i = 0; i < 2; i++)
+		pkvm_thread_start(&t[i], &h->vm->vcpus[i], guest_touch_together, FIRST, nr,
+				  turn, 2, i);
+	do {
+		/* Not where the guests look. */
+		pkvm_host_write(mem + tries % nr * GP_PAGE + 2048, 1);
+		madvise(mem + (tries * 7 + 3) % nr * GP_PAGE, GP_PAGE, MADV_COLD);
+		tries++;
+		done = READ_ONCE(t[0].done) + READ_ONCE(t[1].done);
+	} while (done < 2);
+	for (i = 0; i < 2; i++) {
+		int stop = pkvm_thread_join(&t[i]);
+
+		while (stop == -EFAULT || stop == -EAGAIN)
+			stop = pkvm_resume(&h->vm->vcpus[i]);
+		EXPECT_EQ(stop, PKVM_RETURNED);
+		EXPECT_EQ(h->vm->vcpus[i].ret, 0);
+	}
+	EXPECT_EQ(pkvm_vmlck_kb(), h->now.vmlck_kb + (nr + 1) * PAGE_KB);
+	EXPECT_EQ(pins(), held + nr + 1);
+}
+
+TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct pkvm_counters before, after;
+	struct pkvm_thread t;
+	long touches = 0;
+
+	pkvm_must(h->vcpu, guest_touch, FIRST, 16, 1, 1);
+	/* What is allocated once is there before it counts. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_share_storm, FIRST, 16, 64), 0);
+	pkvm_counters_read(&before);
+	pkvm_thread_start(&t, h->vcpu, guest_share_storm, FIRST, 16,
+			  pkvm_env("GUEST_PRIVATE_ROUNDS", 500));
+	while (!READ_ONCE(t.done)) {
+		pkvm_host_read(h->mem + (16 + touches % 16) * GP_PAGE, NULL);
+		touches++;
+	}
+	EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
+	EXPECT_EQ(h->vcpu->ret, 0);
+	TH_LOG("%ld touches, %lu times refused", touches, h->vcpu->out[0]);
+	EXPECT_TRUE(pkvm_counters_back(&before, -1));
+	pkvm_counters_read(&after);
+	EXPECT_LT(before.memfree_kb - after.memfree_kb, 2048);
+}
+
+/* One page of the host behind two addresses of a guest: it has it at the first. */
+TEST_F_TIMEOUT(account, same_hva_at_two_gfns, TIMEOUT)
+{
+	struct pkvm_opts opts = { .backing = PKVM_CALLER, .nr_vcpus = 2 };
+	struct pkvm_counters before;
+	struct pkvm_vm *vm;
+	int fd, i, stop;
+
+	opts.mem = gp_alloc(variant->backing, SZ_1M, &fd);
+	opts.mem_size = SZ_1M;
+	vm = pkvm_vm_create(&opts);
+	ASSERT_EQ(pkvm_set_slot(vm, 9, PKVM_MEM2_IPA, SZ_1M, opts.mem, 0), 0);
+	pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, GP_PAGE, 7);
+	pkvm_must(pkvm_vcpu0(vm), guest_touch, PKVM_MEM2_IPA + GP_PAGE, 1, 1, 1);
+	pkvm_counters_read(&before);
+	for (i = 0; i < 3; i++) {
+		stop = pkvm_call_timeout(pkvm_vcpu0(vm), 10000, guest_touch, PKVM_MEM2_IPA,
+					 1, 1, 1);
+		EXPECT_EQ(stop, -EFAULT);
+		EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+		if (stop != -EFAULT)
+			break;
+		pkvm_vcpu0(vm)->pending = false;
+		stop = pkvm_resume_timeout(pkvm_vcpu0(vm), 10000);
+		EXPECT_EQ(stop, -EFAULT);
+	}
+	pkvm_vm_free(vm);
+	munmap(opts.mem, SZ_1M);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Two VMs over the same memory: it belongs to the first that touched it. */
+TEST_F_TIMEOUT(account, same_hva_in_two_vms, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct pkvm_opts opts = { .backing = PKVM_CALLER, .mem = h->mem };
+	struct pkvm_counters before;
+	struct pkvm_vm *vm;
+	int i, stop;
+
+	opts.mem_size = h->vm->mem_size;
+	pkvm_must(h->vcpu, guest_pages_fill, FIRST, 1, 77);
+	vm = pkvm_vm_create(&opts);
+	pkvm_must(pkvm_vcpu0(vm), guest_touch, FIRST + GP_PAGE, 1, 1, 1);
+	pkvm_counters_read(&before);
+	stop = pkvm_call_timeout(pkvm_vcpu0(vm), 10000, guest_touch, FIRST, 1, 1, 1);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(stop, -EFAULT);
+		EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+		stop = pkvm_resume_timeout(pkvm_vcpu0(vm), 10000);
+	}
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
+	/* Shared is lent by its owner, who still is the one that pays. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_SHARE, FIRST), 0);
+	EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), 10000), -EFAULT);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
+	pkvm_vm_free(vm);
+}
+
+/* ------------------------------------------------------------ what may fail */
+
+static bool fault_injection_on(void)
+{
+	static const char * const off[] = {
+		"failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait",
+		"fail_page_alloc/ignore-gfp-highmem",
+	};
+	char path[96];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(off); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", off[i]);
+		if (!write_text(path, "N"))
+			return false;
+	}
+	write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	write_text("/sys/kernel/debug/failslab/verbose", "0");
+	write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	return true;
+}
+
+/* Each allocation on the way of a page to its guest and of a share and an unshare. */
+TEST_F_TIMEOUT(account, allocations_fail, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long vmlck = pkvm_vmlck_kb(), held = pins(), failed = 0, nth, left;
+	bool hit = true;
+	char text[24];
+	int fd, stop;
+
+	fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	if (fd < 0 || !fault_injection_on())
+		SKIP(return, "no CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC or debugfs");
+	for (nth = 1; hit && nth < 200; nth++) {
+		uint64_t ipa = FIRST + nth * GP_PAGE;
+
+		snprintf(text, sizeof(text), "%ld", nth);
+		ASSERT_GT(pwrite(fd, text, strlen(text), 0), 0);
+		stop = pkvm_call(h->vcpu, guest_share_storm, ipa, 1, 1);
+		memset(text, 0, sizeof(text));
+		ASSERT_GT(pread(fd, text, sizeof(text) - 1, 0), 0);
+		left = strtol(text, NULL, 0);
+		ASSERT_EQ(pwrite(fd, "0", 1, 0), 1);
+		hit = !left;
+		failed += stop != PKVM_RETURNED;
+		if (stop != PKVM_RETURNED) {
+			EXPECT_TRUE(stop == -ENOMEM || stop == -EFAULT) {
+				TH_LOG("allocation %ld: %d", nth, stop);
+			}
+			EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+			EXPECT_EQ(pkvm_vmlck_kb(), vmlck);
+			EXPECT_EQ(pins(), held);
+			stop = pkvm_resume(h->vcpu);
+		}
+		ASSERT_EQ(stop, PKVM_RETURNED);
+		EXPECT_EQ(h->vcpu->ret, 0);
+		vmlck += PAGE_KB;
+		held++;
+		EXPECT_EQ(pkvm_vmlck_kb(), vmlck);
+		EXPECT_EQ(pins(), held);
+	}
+	close(fd);
+	TH_LOG("%ld allocations, of which %ld ended KVM_RUN", nth - 2, failed);
+	EXPECT_FALSE(hit);
+	EXPECT_GT(failed, 0);
+}
+
+/* ------------------------------------------------------------- where it is seen */
+
+static long value_of(const char *path, const char *key)
+{
+	size_t len = strlen(key);
+	char line[256];
+	long val = -1;
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, key);
+
+		if (at && (at[len] == ':' || at[len] == ' '))
+			val = (val < 0 ? 0 : val) + strtol(at + len + 1, NULL, 10);
+	}
+	fclose(f);
+	return val;
+}
+
+static void expect_seen(struct __test_metadata *_metadata, const char *path,
+			const char *key, long before, long more)
+{
+	long now, tries;
+
+	EXPECT_GE(before, 0) {
+		TH_LOG("no %s in %s", key, path);
+	}
+	/* Counters of each CPU are added up now and then. */
+	for (tries = 0; tries < 30; tries++) {
+		now = value_of(path, key);
+		if (now == before + more)
+			return;
+		usleep(100000);
+		pins();
+	}
+	EXPECT_EQ(now, before + more) {
+		TH_LOG("%s in %s", key, path);
+	}
+}
+
+TEST_F_TIMEOUT(account, meminfo, TIMEOUT)
+{
+	static const char * const path = "/proc/meminfo";
+	struct gp_host *h = &self->host;
+	long before = value_of(path, "GuestPrivate");
+
+	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
+	expect_seen(_metadata, path, "GuestPrivate", before, 64 * PAGE_KB);
+	gp_end_vm(h);
+	expect_seen(_metadata, path, "GuestPrivate", 0, 0);
+}
+
+TEST_F_TIMEOUT(account, node_meminfo, TIMEOUT)
+{
+	static const char * const path = "/sys/devices/system/node/node%d/meminfo";
+	char name[2][64];
+	long before[2] = { 0, 0 }, now = 0;
+	struct gp_host *h = &self->host;
+	int i, nodes = 0;
+
+	for (i = 0; i < 2; i++) {
+		snprintf(name[i], sizeof(name[i]), path, i);
+		if (access(name[i], R_OK))
+			break;
+		before[i] = value_of(name[i], "GuestPrivate");
+		EXPECT_GE(before[i], 0);
+		nodes++;
+	}
+	if (!nodes)
+		SKIP(return, "no CONFIG_NUMA");
+	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
+	pins();
+	for (i = 0; i < nodes; i++)
+		now += value_of(name[i], "GuestPrivate") - before[i];
+	EXPECT_EQ(now, 64 * PAGE_KB);
+}
+
+TEST_F_TIMEOUT(account, smaps, TIMEOUT)
+{
+	static const char * const path = "/proc/self/smaps";
+	struct gp_host *h = &self->host;
+	long before = value_of(path, "GuestPrivate");
+
+	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
+	expect_seen(_metadata, path, "GuestPrivate", before, 64 * PAGE_KB);
+}
+
+/* What the guest has is still of the VMM's size. */
+TEST_F_TIMEOUT(account, rss, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	static const char * const path = "/proc/self/status";
+	const char *key = h->file ? "RssShmem" : "RssAnon";
+	long before;
+
+	memset(h->mem + 16 * GP_PAGE, 0x11, 64 * GP_PAGE);
+	pkvm_must(h->vcpu, guest_nop);
+	before = value_of(path, key);
+	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
+	/* A page of a file that is not mapped does not count. */
+	EXPECT_EQ(value_of(path, key), before - (h->file ? 64 * PAGE_KB : 0));
+	gp_end_vm(h);
+	EXPECT_EQ(munmap(h->mem, h->vm->mem_size), 0);
+	EXPECT_LT(value_of(path, key), 0x100000);
+}
+
+TEST_F_TIMEOUT(account, memory_stat, TIMEOUT)
+{
+	static const char * const dir = "/sys/fs/cgroup/guestprivate";
+	char path[80], procs[80], pid[16];
+	struct gp_host *h = &self->host;
+	long before;
+
+	/* New memory is charged to the group that this process is in now. */
+	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		SKIP(return, "no cgroup2");
+	snprintf(path, sizeof(path), "%s/memory.stat", dir);
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", dir);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (access(path, R_OK) || !write_text(procs, pid))
+		SKIP(return, "no memory controller");
+	before = value_of(path, "guest_private");
+	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
+	expect_seen(_metadata, path, "guest_private", before, 64 * GP_PAGE);
+	gp_end_vm(h);
+	expect_seen(_metadata, path, "guest_private", 0, 0);
+	write_text("/sys/fs/cgroup/cgroup.procs", pid);
+	rmdir(dir);
+}
+
+/* The file of this VM below /sys/kernel/debug/kvm. */
+static bool debugfs_file(struct gp_host *h, char *path, size_t len)
+{
+	snprintf(path, len, "/sys/kernel/debug/kvm/%d-%d/guest_memory", getpid(),
+		 h->vm->fd);
+	return !access(path, R_OK);
+}
+
+TEST_F_TIMEOUT(account, debugfs, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long private, shared, pinned, refused;
+	char path[96];
+	int fds[2];
+	struct iovec iov;
+
+	ASSERT_TRUE(debugfs_file(h, path, sizeof(path))) {
+		TH_LOG("no %s", path);
+	}
+	private = value_of(path, "private");
+	shared = value_of(path, "shared");
+	pinned = value_of(path, "pinned");
+	refused = value_of(path, "hides_refused");
+	EXPECT_EQ(pinned * PAGE_KB, pkvm_vmlck_kb());
+	EXPECT_EQ(value_of(path, "poisoned"), 0);
+	EXPECT_EQ(value_of(path, "forced_reclaims"), 0);
+	pkvm_must(h->vcpu, guest_touch, FIRST, 16, 1, 1);
+	EXPECT_EQ(value_of(path, "private"), private + 16);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_SHARE, FIRST), 0);
+	EXPECT_EQ(value_of(path, "private"), private + 15);
+	EXPECT_EQ(value_of(path, "shared"), shared + 1);
+	EXPECT_EQ(value_of(path, "pinned"), pinned + 16);
+	iov.iov_base = h->mem + 16 * GP_PAGE;
+	iov.iov_len = GP_PAGE;
+	ASSERT_EQ(pipe(fds), 0);
+	ASSERT_EQ(vmsplice(fds[1], &iov, 1, 0), GP_PAGE);
+	EXPECT_NE(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_UNSHARE, FIRST), 0);
+	EXPECT_GT(value_of(path, "hides_refused"), refused);
+	close(fds[0]);
+	close(fds[1]);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_UNSHARE, FIRST), 0);
+	EXPECT_EQ(value_of(path, "shared"), shared);
+}
+
+/* -------------------------------------------------------------- ways to end */
+
+FIXTURE(end) {
+	struct pkvm_counters before;
+};
+
+FIXTURE_VARIANT(end) {
+	enum gp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(end, memfd) { GP_MEMFD };
+FIXTURE_VARIANT_ADD(end, anon) { GP_ANON };
+
+FIXTURE_SETUP(end)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	pkvm_counters_read(&self->before);
+}
+
+FIXTURE_TEARDOWN(end)
+{
+	EXPECT_TRUE(pkvm_counters_back(&self->before, SLACK_KB));
+	EXPECT_LE(value_of("/proc/meminfo", "GuestPrivate"), 0);
+}
+
+static void new_vm(struct gp_host *h, enum gp_backing backing)
+{
+	gp_open(h, backing, 1, 0);
+	gp_make_windows(h);
+	pkvm_must(h->vcpu, guest_touch, PKVM_MEM_IPA + SZ_1M, 128, 1, 1);
+}
+
+/* Zeroes where the guest was, by the mapping and by the file, and kept as such. */
+TEST_F_TIMEOUT(end, close_files, TIMEOUT)
+{
+	static char page[4096];
+	struct gp_host h;
+	int s, i;
+
+	new_vm(&h, variant->backing);
+	EXPECT_GT(pkvm_vmlck_kb(), self->before.vmlck_kb);
+	gp_end_vm(&h);
+	EXPECT_EQ(pkvm_vmlck_kb(), self->before.vmlck_kb);
+	for (s = 0; s < GP_NR_STATES; s++) {
+		EXPECT_TRUE(gp_host_has(&h.win[s]));
+		for (i = 0; i < GP_PAGES && h.file; i++) {
+			ASSERT_EQ(pread(h.fd, page, GP_PAGE, h.win[s].off + i * GP_PAGE),
+				  GP_PAGE);
+			EXPECT_TRUE(gp_page_is(page, 0));
+		}
+	}
+	EXPECT_EQ(pkvm_count_nonzero(h.mem + SZ_1M, 128 * GP_PAGE), 0);
+	EXPECT_TRUE(gp_own_pages_left(&h));
+	/* It is ordinary memory again, and dirty: it goes to swap and comes back. */
+	if (!held_setup()) {
+		memset(h.mem + SZ_1M, 0x77, 16 * GP_PAGE);
+		EXPECT_EQ(madvise(h.mem, GP_MEM_SIZE, MADV_PAGEOUT), 0);
+		EXPECT_EQ(h.mem[SZ_1M + 5 * GP_PAGE], 0x77);
+		EXPECT_TRUE(gp_own_pages_left(&h));
+		EXPECT_EQ(pkvm_count_nonzero(h.mem + SZ_1M + 16 * GP_PAGE, 16 * GP_PAGE), 0);
+		held_cleanup();
+	}
+	EXPECT_TRUE(gp_close(&h));
+}
+
+/* A VMM in a process of its own: what it does when it has told us that it is up. */
+static pid_t start_vmm(enum gp_backing backing, int up, void (*then)(struct gp_host *h))
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct gp_host h;
+
+		new_vm(&h, backing);
+		gp_agent_stop(&h.agent);
+		if (write(up, "x", 1) != 1)
+			_exit(1);
+		then(&h);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void wait_for_death(struct gp_host *h)
+{
+	for (;;)
+		pause();
+}
+
+TEST_F_TIMEOUT(end, sigkill, TIMEOUT)
+{
+	int up[2], status;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(pipe(up), 0);
+	pid = start_vmm(variant->backing, up[1], wait_for_death);
+	ASSERT_EQ(read(up[0], &c, 1), 1);
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+static void churn_for_ever(struct gp_host *h)
+{
+	pkvm_call(h->vcpu, guest_share_storm, PKVM_MEM_IPA + SZ_1M, 16, ~0UL);
+}
+
+TEST_F_TIMEOUT(end, sigkill_while_sharing, TIMEOUT)
+{
+	int up[2], status, i;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(pipe(up), 0);
+	for (i = 0; i < 3; i++) {
+		pid = start_vmm(variant->backing, up[1], churn_for_ever);
+		ASSERT_EQ(read(up[0], &c, 1), 1);
+		usleep(20000 + 7000 * i);
+		ASSERT_EQ(kill(pid, SIGKILL), 0);
+		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		EXPECT_EQ(WTERMSIG(status), SIGKILL);
+	}
+}
+
+static int mailbox[2];
+
+/* All that keeps the VM, so that it survives the address space. */
+static void send_files(struct gp_host *h)
+{
+	int fds[] = { h->vm->fd, h->vcpu->fd };
+	char space[CMSG_SPACE(sizeof(fds))] = "";
+	struct iovec iov = { "f", 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fds));
+	memcpy(CMSG_DATA(c), fds, sizeof(fds));
+	if (sendmsg(mailbox[1], &msg, 0) != 1)
+		_exit(1);
+}
+
+/* exit_mmap() comes first; the pages stay the guest's until the files are closed. */
+TEST_F_TIMEOUT(end, memory_first, TIMEOUT)
+{
+	int up[2], status, fds[2] = { -1, -1 };
+	char space[CMSG_SPACE(sizeof(fds))] = "", c;
+	struct iovec iov = { &c, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	long held = pins();
+	pid_t pid;
+
+	ASSERT_EQ(pipe(up), 0);
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, mailbox), 0);
+	pid = start_vmm(variant->backing, up[1], send_files);
+	ASSERT_EQ(read(up[0], &c, 1), 1);
+	ASSERT_EQ(recvmsg(mailbox[0], &msg, 0), 1);
+	ASSERT_NE(CMSG_FIRSTHDR(&msg), NULL);
+	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fds));
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_GT(pins(), held + 128);
+	EXPECT_EQ(ioctl(fds[1], KVM_RUN, NULL), -1);
+	EXPECT_EQ(errno, EIO);
+	write_text("/proc/sys/vm/drop_caches", "3");
+	write_text("/proc/sys/vm/compact_memory", "1");
+	close(fds[0]);
+	close(fds[1]);
+	close(mailbox[0]);
+	close(mailbox[1]);
+}
+
+static void eat_memory(struct gp_host *h)
+{
+	char *p;
+
+	/* Guest and host, until there is no more. */
+	for (;;) {
+		p = mmap(NULL, SZ_1M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			 0);
+		if (p != MAP_FAILED)
+			memset(p, 1, SZ_1M);
+		pkvm_call(h->vcpu, guest_touch, PKVM_MEM_IPA + SZ_512K, 64, 1, 1);
+	}
+}
+
+TEST_F_TIMEOUT(end, oom_kill, TIMEOUT)
+{
+	static const char * const dir = "/sys/fs/cgroup/guestoom";
+	char path[80], text[16];
+	int up[2], status;
+	pid_t pid;
+	char c;
+
+	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		SKIP(return, "no cgroup2");
+	snprintf(path, sizeof(path), "%s/memory.max", dir);
+	if (!write_text(path, "32M"))
+		SKIP(return, "no memory controller");
+	ASSERT_EQ(pipe(up), 0);
+	pid = start_vmm(variant->backing, up[1], eat_memory);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	snprintf(text, sizeof(text), "%d", pid);
+	EXPECT_TRUE(write_text(path, text));
+	ASSERT_EQ(read(up[0], &c, 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(WTERMSIG(status), SIGKILL);
+	snprintf(path, sizeof(path), "%s/memory.events", dir);
+	EXPECT_GT(value_of(path, "oom_kill"), 0);
+	rmdir(dir);
+}
+
+TEST_HARNESS_MAIN
