@@ -285,7 +285,9 @@ static void unmapped_while_hidden(struct kunit *test)
 static void file_access(struct kunit *test)
 {
 	struct guest_mem mem;
+	struct folio *folio;
 	unsigned long val;
+	pgoff_t offset;
 	loff_t pos;
 
 	if (!is_file(test))
@@ -305,9 +307,15 @@ static void file_access(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, val, SECRET + 2);
 	KUNIT_EXPECT_EQ(test, vfs_fallocate(mem.file, FALLOC_FL_PUNCH_HOLE |
 					    FALLOC_FL_KEEP_SIZE, PAGE_SIZE, 64), 0);
+	KUNIT_EXPECT_LT(test, memfd_pin_folios(mem.file, PAGE_SIZE, 2 * PAGE_SIZE - 1,
+					       &folio, 1, &offset), 0);
 	expect_hidden(test, &mem, 1);
 
 	WRITE_ONCE(is_open, true);
+	KUNIT_EXPECT_EQ(test, memfd_pin_folios(mem.file, PAGE_SIZE, 2 * PAGE_SIZE - 1,
+					       &folio, 1, &offset), 1);
+	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), -EAGAIN);
+	unpin_folio(folio);
 	pos = PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, kernel_read(mem.file, &val, sizeof(val), &pos),
 			sizeof(val));
