@@ -421,6 +421,8 @@ void gp_agent_stop(struct gp_agent *a)
 	if (!a->desk)
 		return;
 	close(a->sock);
+	/* Another that was forked later may have a copy of our end of the socket. */
+	kill(a->pid, SIGKILL);
 	while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	munmap(a->desk, sizeof(*a->desk));
