@@ -187,7 +187,7 @@ void pkvm_vcpu_put(struct kvm_vcpu *vcpu)
  * @change: what changes.
  *
  * Return: 0; -EINVAL for flags that a protected VM cannot have (read-only, dirty
- * logging); -EPERM for a slot that is moved or deleted after the first run.
+ * logging); -EPERM for any change after the first run, new slots included.
  */
 int pkvm_guest_prepare_memory_region(struct kvm *kvm,
 				     const struct kvm_memory_slot *new,
@@ -196,7 +196,8 @@ int pkvm_guest_prepare_memory_region(struct kvm *kvm,
 	if (new && new->flags)
 		return -EINVAL;
 
-	if (change != KVM_MR_CREATE && READ_ONCE(kvm->arch.pkvm.handle))
+	/* EL2 knows what is memory since the first run. */
+	if (READ_ONCE(kvm->arch.pkvm.handle))
 		return -EPERM;
 
 	return 0;

@@ -97,3 +97,46 @@ int pkvm_check_run(struct kvm_vcpu *vcpu)
 	return irqchip_in_kernel(kvm) &&
 	       kvm->arch.vgic.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V3 ? 0 : -EINVAL;
 }
+
+/**
+ * pkvm_declare_ram() - Tell EL2 which addresses of a VM are memory.
+ * @kvm: the VM, before its first run.
+ * @ram: where EL2 finds it: the start of what is donated to __pkvm_init_vm().
+ *
+ * These are the memslots that there are now. For EL2 nothing else ever is memory, and
+ * no access to it is MMIO. An ordinary VM has no such list.
+ *
+ * Return: 0; -E2BIG when the memslots of a protected VM are more than
+ * PKVM_MAX_RAM_RANGES pieces.
+ */
+int pkvm_declare_ram(struct kvm *kvm, struct pkvm_guest_ram *ram)
+{
+	struct kvm_memslot_iter iter;
+	int idx, ret = 0;
+
+	ram->nr = 0;
+	if (!kvm_vm_is_protected(kvm))
+		return 0;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(kvm), 0, ULONG_MAX) {
+		struct kvm_memory_slot *slot = iter.slot;
+		struct pkvm_ram_range *last = ram->nr ? &ram->range[ram->nr - 1] : NULL;
+
+		if (last && last->gfn + last->nr_pages == slot->base_gfn) {
+			last->nr_pages += slot->npages;
+			continue;
+		}
+		if (ram->nr == PKVM_MAX_RAM_RANGES) {
+			ret = -E2BIG;
+			break;
+		}
+		ram->range[ram->nr++] = (struct pkvm_ram_range) {
+			.gfn		= slot->base_gfn,
+			.nr_pages	= slot->npages,
+		};
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+
+	return ret;
+}

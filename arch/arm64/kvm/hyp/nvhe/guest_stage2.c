@@ -19,6 +19,7 @@
 #include <asm/kvm_pgtable.h>
 
 #include <nvhe/gfp.h>
+#include <nvhe/guest_ram.h>
 #include <nvhe/guest_stage2.h>
 #include <nvhe/leaf.h>
 #include <nvhe/memory.h>
@@ -496,7 +497,7 @@ void guest_scrub_page(phys_addr_t phys)
  * Takes the VM's lock. Asking twice for one page is no error.
  *
  * Return: 0; -EINVAL for an unaligned address or one beyond the VM's IPA size;
- * -EEXIST where the guest has memory; -ENOMEM when the host must top up the
+ * -EEXIST where the guest has memory, or could; -ENOMEM when the host must top up the
  * table pages first.
  */
 int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
@@ -506,6 +507,8 @@ int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 
 	if (!PAGE_ALIGNED(ipa) || ipa >= BIT_ULL(vm->pgt.ia_bits))
 		return -EINVAL;
+	if (pkvm_guest_range_is_ram(vm, ipa >> PAGE_SHIFT, 1))
+		return -EEXIST;
 
 	guest_lock_component(vm);
 
@@ -569,13 +572,17 @@ int pkvm_guest_mmio_unmap(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
  * Takes the VM's lock. Where the guest has memory, be it mapped by another vCPU
  * since the abort, nothing of an access is for the host.
  *
- * Return: true when the guest has called this page a device's, or when nothing
- * is there and it never enrolled in the MMIO guard.
+ * Return: true outside of what the host declared to be RAM, when the guest has called
+ * this page a device's, or when nothing is there and it never enrolled in the MMIO
+ * guard.
  */
 bool pkvm_guest_mmio_allowed(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
 	int ret;
+
+	if (pkvm_guest_range_is_ram(vm, ipa >> PAGE_SHIFT, 1))
+		return false;
 
 	guest_lock_component(vm);
 	ret = guest_stage2_check_free(vm, ALIGN_DOWN(ipa, PAGE_SIZE), 1);

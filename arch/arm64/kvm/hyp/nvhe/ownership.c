@@ -21,6 +21,7 @@
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 
+#include <nvhe/guest_ram.h>
 #include <nvhe/guest_regs.h>
 #include <nvhe/guest_share.h>
 #include <nvhe/guest_stage2.h>
@@ -318,7 +319,7 @@ static int host_return_page(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, phys_addr_t
  *
  * Return: 0; -EINVAL for a VM that is not protected or a range that is empty,
  * too long or wraps; -ERANGE beyond the VM's IPA size; -EPERM when the host
- * does not own all pages alone or the guest calls the address a device's;
+ * does not own all pages alone, or has not declared the guest's frames to be RAM;
  * -EEXIST when the guest has memory there; -EHWPOISON when it lost memory
  * there to a forced reclaim; the positive number of table pages that are
  * missing when the host must top up; -ENOMEM when the host's own table cannot
@@ -340,6 +341,9 @@ int __pkvm_host_donate_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 
 	if (nr_pages == 1 && pkvm_guest_is_unsharing(hyp_vcpu, ipa))
 		return host_return_page(hyp_vcpu, ipa, phys);
+
+	if (!pkvm_guest_range_is_ram(vm, gfn, nr_pages))
+		return -EPERM;
 
 	/* Whatever the host has put out; the exact need is computed below. */
 	pkvm_refill_stage2_mc(hyp_vcpu);

@@ -330,6 +330,8 @@ FIXTURE(host) {
 	int klog;
 };
 
+static void *free_ram;
+
 static struct pkvm_vm *make_vm(bool ordinary, uint64_t seed)
 {
 	struct pkvm_opts opts = {
@@ -338,6 +340,10 @@ static struct pkvm_vm *make_vm(bool ordinary, uint64_t seed)
 	struct pkvm_vm *vm = pkvm_vm_create(&opts);
 	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
 
+	/* What EL2 is to give to a protected guest has to be RAM from the start. */
+	if (!ordinary)
+		TEST_ASSERT(!pkvm_set_slot(vm, 9, PKVM_HOLE_IPA, SZ_1G, free_ram, 0),
+			    "cannot declare more memory");
 	pkvm_must(vcpu, guest_fill, PKVM_MEM_IPA, 4 * PAGE, seed);
 	if (!ordinary)
 		TEST_ASSERT(!pkvm_must(vcpu, guest_hvc, PKVM_HVC_SHARE, LENT_GFN * PAGE),
@@ -367,6 +373,9 @@ FIXTURE_SETUP(host)
 	khh_must(KHH_IOC_INFO, &info);
 	self->klog = klog_open();
 	self->seed = pkvm_seed();
+	free_ram = mmap(NULL, SZ_1G, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(free_ram, MAP_FAILED);
 	self->a = make_vm(true, self->seed);
 	self->b = make_vm(true, self->seed + 1);
 	self->p = make_vm(false, self->seed + 2);
@@ -1602,6 +1611,7 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 #define CFLAG_SVE		0x1
 #define CFLAG_SVE_FINALIZED	0x2
 #define IFLAGS_SAVE_BUFFERS	0x60	/* SPE and TRBE */
+#define IFLAGS_INCREMENT	0x2
 #define EXIT_TRAP		2
 
 /* All Z registers survive an exit: the number of bad words. */
@@ -1866,6 +1876,201 @@ static uint64_t raw_run(struct pkvm_vcpu *vcpu, struct khh_mc *mc, struct khh_ca
 		TEST_ASSERT(!c[i].smccc, "store %d failed", i);
 	TEST_ASSERT(!c[nr].smccc, "EL2 does not know the call");
 	return c[nr].ret == EXIT_TRAP ? (uint64_t)c[nr + 1].ret : 0;
+}
+
+/* Raw again, with an answer to the last exit in x0; x0 of the next exit in *x0. */
+static uint64_t raw_answer(struct pkvm_vcpu *vcpu, struct khh_mc *mc, uint64_t answer,
+			   uint64_t *x0)
+{
+	struct khh_call c[] = {
+		KHH_CALL(KHH_STORE, mc->x_addr, answer, 8),
+		KHH_CALL(KHH_STORE, mc->iflags_addr, IFLAGS_INCREMENT, 1),
+	};
+	uint64_t esr = raw_run(vcpu, mc, c, 2);
+
+	*x0 = kload(mc->x_addr, 8);
+	return esr;
+}
+
+#define ESR_ISV			BIT(24)
+#define ESR_WNR			BIT(6)
+#define NR_STORES		8
+
+static uint64_t guest_store_each(uint64_t addr, uint64_t secret)
+{
+	int i;
+
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	for (i = 0; i < NR_STORES; i++)
+		guest_mmio_store(addr + i * PAGE, secret + i);
+	return 0;
+}
+
+/*
+ * The first store to each page of RAM: whatever the host does with the exit, the data
+ * is not in it, and an answer as to a device changes nothing. With the guard and
+ * without: what is RAM the host had to say before the first run.
+ */
+TEST_F_TIMEOUT(host, first_stores_to_ram, TIMEOUT)
+{
+	struct khh_mc mc = vcpu_info(self->vp);
+	uint64_t ipa = PKVM_MEM_IPA + 64 * PAGE, secret = pkvm_pattern(self->seed, 1);
+	uint64_t esr, x0, given[2 * NR_STORES];
+	int round, i, n = 0;
+
+	for (round = 0; round < 2; round++, ipa += NR_STORES * PAGE) {
+		if (round) {
+			pkvm_must(self->vp, guest_hvc, PKVM_HVC_GUARD_MAP, PKVM_CTL_IPA);
+			pkvm_must(self->vp, guest_hvc, PKVM_HVC_GUARD_MAP, PKVM_DEV_IPA);
+			ASSERT_EQ(pkvm_must(self->vp, guest_hvc, PKVM_HVC_GUARD_ENROLL), 0);
+		}
+		/* Not even if the guest is mistaken. */
+		EXPECT_EQ(pkvm_must(self->vp, guest_hvc, PKVM_HVC_GUARD_MAP, ipa),
+			  PKVM_SMCCC_INVALID_PARAMETER);
+		ASSERT_EQ(pkvm_call(self->vp, guest_store_each, ipa, secret), PKVM_EXIT);
+		self->vp->run->immediate_exit = 1;
+		ASSERT_EQ(pkvm_run(self->vp), -EINTR);
+		self->vp->run->immediate_exit = 0;
+		for (i = 0; i < NR_STORES; i++) {
+			esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
+			EXPECT_EQ(EC(esr), EC_DABT_LOW);
+			EXPECT_EQ(esr & ESR_ISV, 0) {
+				TH_LOG("page %d: ESR %#lx", i, esr);
+			}
+			EXPECT_NE(x0, secret + i) {
+				TH_LOG("the host has what the guest stored");
+			}
+			/* As if it were a device: the guest stays where it is. */
+			esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
+			EXPECT_EQ(EC(esr), EC_DABT_LOW);
+			EXPECT_NE(x0, secret + i);
+			given[n] = page_alloc(0);
+			ASSERT_EQ(donate(self->vp, given[n++], ipa / PAGE + i, 1), 0);
+		}
+		EXPECT_EQ(pkvm_resume(self->vp), PKVM_RETURNED);
+		for (i = 0; i < NR_STORES; i++)
+			EXPECT_EQ(pkvm_must(self->vp, guest_load, ipa + i * PAGE), secret + i);
+	}
+	/* KVM does not know of these pages. */
+	self->p_dead = true;
+	for (i = 0; i < n; i++)
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, given[i]), 0);
+}
+
+/* What was not declared is never memory: then it cannot have been MMIO before. */
+TEST_F_TIMEOUT(host, memory_that_was_not_declared, TIMEOUT)
+{
+	uint64_t end = PKVM_HOLE_IPA / PAGE + SZ_1G / PAGE;
+
+	EXPECT_EQ(donate(self->vp, self->page, PKVM_MEM2_IPA / PAGE, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, self->page, PKVM_CTL_IPA / PAGE, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, self->page, end, 1), -EPERM);
+	EXPECT_EQ(donate(self->vp, self->page, end - 1, 2), -EPERM);
+	EXPECT_EQ(donate(self->vp, self->page, FREE_GFN - 1, 1), -EPERM);
+	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_EQ(pkvm_set_slot(self->p, 10, PKVM_MEM2_IPA, SZ_64K, free_ram, 0), -EPERM);
+	EXPECT_EQ(try_donation(self, self->page), 0);
+}
+
+/* The list itself: what EL2 cannot make sense of makes no VM. */
+TEST_F_TIMEOUT(host, declarations_of_nonsense, TIMEOUT)
+{
+	static const uint64_t lists[][3] = {
+		{ 65, 1, 1 }, { ~0ul, 1, 1 }, { 1ul << 32, 1, 1 }, { 1, 1, 0 },
+		{ 1, 1, ~0ul }, { 1, ~0ul, 1 }, { 1, ~0ul, 2 }, { 1, 1ul << 52, 1 },
+		{ 1, (1ul << 52) - 1, 2 }, { 64, 1, 1 },
+	};
+	struct khh_pages m = { .order = 4 };
+	struct khh_vm a = vm_info(self->a, 0);
+	int i, j;
+
+	khh_must(KHH_IOC_ALLOC, &m);
+	for (i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(poke_at(m.pfn, 8 * j, lists[i][j]), 0);
+		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 8 * PAGE), -EINVAL) {
+			TH_LOG("list %d", i);
+		}
+	}
+	for (i = 0; i < 16; i++)
+		EXPECT_TRUE(page_is_alone(m.pfn + i));
+	page_free(m.pfn);
+}
+
+#define GUEST_ACCESS(name, insn)					\
+static uint64_t guest_access_##name(uint64_t val)			\
+{									\
+	guest_mmio_store(PKVM_DEV_IPA, 1);				\
+	asm volatile(insn : "+r" (val) : "r" (PKVM_DEV_IPA + 64) : "memory"); \
+	guest_mmio_store(PKVM_DEV_IPA + 8, val);			\
+	return 0;							\
+}
+
+GUEST_ACCESS(strb, "strb %w0, [%1]")
+GUEST_ACCESS(strh, "strh %w0, [%1]")
+GUEST_ACCESS(strw, "str %w0, [%1]")
+GUEST_ACCESS(strx, "str %0, [%1]")
+GUEST_ACCESS(ldrb, "ldrb %w0, [%1]")
+GUEST_ACCESS(ldrh, "ldrh %w0, [%1]")
+GUEST_ACCESS(ldrw, "ldr %w0, [%1]")
+GUEST_ACCESS(ldrx, "ldr %0, [%1]")
+GUEST_ACCESS(ldrsb_w, "ldrsb %w0, [%1]")
+GUEST_ACCESS(ldrsb_x, "ldrsb %0, [%1]")
+GUEST_ACCESS(ldrsh_w, "ldrsh %w0, [%1]")
+GUEST_ACCESS(ldrsh_x, "ldrsh %0, [%1]")
+GUEST_ACCESS(ldrsw_x, "ldrsw %0, [%1]")
+
+/*
+ * S51, S52: from the host's side of the exit. A store shows the bytes that it stores;
+ * of the answer to a load the guest takes those that it loads, extended by EL2.
+ */
+TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
+{
+	const uint64_t canary = 0xc0ffee11deadfa57, answer = 0x8badf00d80c5f3f9;
+	const struct {
+		uint64_t (*fn)(uint64_t val);
+		uint64_t shown, got;
+	} t[] = {
+		{ guest_access_strb, canary & 0xff },
+		{ guest_access_strh, canary & 0xffff },
+		{ guest_access_strw, canary & 0xffffffff },
+		{ guest_access_strx, canary },
+		{ guest_access_ldrb, 0, 0xf9 },
+		{ guest_access_ldrh, 0, 0xf3f9 },
+		{ guest_access_ldrw, 0, 0x80c5f3f9 },
+		{ guest_access_ldrx, 0, answer },
+		{ guest_access_ldrsb_w, 0, 0xfffffff9 },
+		{ guest_access_ldrsb_x, 0, 0xfffffffffffffff9 },
+		{ guest_access_ldrsh_w, 0, 0xfffff3f9 },
+		{ guest_access_ldrsh_x, 0, 0xfffffffffffff3f9 },
+		{ guest_access_ldrsw_x, 0, 0xffffffff80c5f3f9 },
+	};
+	struct khh_mc mc = vcpu_info(self->vp);
+	uint64_t esr, x0;
+	bool store;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		store = i < 4;
+		ASSERT_EQ(pkvm_call(self->vp, t[i].fn, canary), PKVM_EXIT);
+		self->vp->run->immediate_exit = 1;
+		ASSERT_EQ(pkvm_run(self->vp), -EINTR);
+		self->vp->run->immediate_exit = 0;
+		esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
+		EXPECT_EQ(esr & (ESR_ISV | ESR_WNR), ESR_ISV | (store ? ESR_WNR : 0));
+		/* Not which register it is. */
+		EXPECT_EQ(esr >> 16 & 0x1f, 0);
+		EXPECT_EQ(x0, t[i].shown) {
+			TH_LOG("access %d shows %#lx", i, x0);
+		}
+		esr = raw_answer(self->vp, &mc, answer, &x0);
+		EXPECT_EQ(esr & (ESR_ISV | ESR_WNR), ESR_ISV | ESR_WNR);
+		EXPECT_EQ(x0, store ? canary : t[i].got) {
+			TH_LOG("access %d: the guest has %#lx", i, x0);
+		}
+		kstore(mc.iflags_addr, IFLAGS_INCREMENT, 1);
+		EXPECT_EQ(pkvm_resume(self->vp), PKVM_RETURNED);
+	}
 }
 
 /* Base hole 12: the traps are EL2's, and what the host wants of them does not count. */

@@ -289,6 +289,7 @@ TEST_F_TIMEOUT(vm, i1_memslots_are_fixed_after_first_run, TIMEOUT)
 	EXPECT_EQ(pkvm_set_slot(vm, 9, 0, 0, NULL, 0), 0);
 
 	pkvm_must(self->vcpu, guest_fill, PKVM_MEM_IPA, SZ_64K, 5);
+	EXPECT_EQ(pkvm_set_slot(vm, 9, PKVM_MEM2_IPA, SZ_64K, vm->image, 0), -EPERM);
 	EXPECT_EQ(pkvm_set_slot(vm, 1, 0, 0, NULL, 0), -EPERM);
 	EXPECT_EQ(pkvm_set_slot(vm, 1, PKVM_MEM2_IPA, vm->mem_size, vm->mem, 0), -EPERM);
 	EXPECT_EQ(pkvm_must(self->vcpu, guest_verify, PKVM_MEM_IPA, SZ_64K, 5), 0);

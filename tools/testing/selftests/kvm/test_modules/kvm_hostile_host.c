@@ -304,6 +304,7 @@ static int do_mc(struct khh_mc *args)
 	args->iflags_addr = (u64)&vcpu->arch.iflags;
 	args->sve_addr = (u64)&vcpu->arch.sve_state;
 	args->sve_vl_addr = (u64)&vcpu->arch.sve_max_vl;
+	args->x_addr = (u64)&vcpu->arch.ctxt.regs.regs[0];
 	args->pstate_addr = (u64)&vcpu->arch.ctxt.regs.pstate;
 	args->cpu_if_addr = (u64)&vcpu->arch.vgic_cpu.vgic_v3;
 	return err;

@@ -130,6 +130,7 @@ struct khh_mc {
 	__u64 iflags_addr;	/* out: what is to be done at the next entry */
 	__u64 sve_addr;		/* out: the pointer to the SVE registers */
 	__u64 sve_vl_addr;	/* out: their length; 4 bytes */
+	__u64 x_addr;		/* out: general registers, of which x0 is an answer */
 	__u64 pstate_addr;	/* out: PSTATE that the guest is to start with */
 	__u64 cpu_if_addr;	/* out: struct vgic_v3_cpu_if */
 };
