@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Of the structures of KVM, the members that the code under test touches. The
+ * list of pages that EL2 and the host pass to and fro is the kernel's own text.
+ */
+#ifndef __FAKE_LINUX_KVM_HOST_H
+#define __FAKE_LINUX_KVM_HOST_H
+
+#include <linux/bitfield.h>
+#include <linux/bits.h>
+#include <linux/build_bug.h>
+#include <linux/err.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+#include <linux/types.h>
+
+#include <asm/fake.h>
+#include <asm/kvm_arm.h>
+
+#include <generated/memcache.h>
+
+typedef u64 kvm_pfn_t;
+typedef u64 gpa_t;
+typedef u16 pkvm_handle_t;
+
+struct kvm_vmid {
+	atomic64_t id;
+};
+
+struct kvm_arch;
+struct kvm_memory_slot;
+struct kvm_pgtable;
+struct kvm_vcpu;
+struct kvm_vcpu_init;
+struct kvm_mp_state;
+enum kvm_mr_change { KVM_MR_CREATE };
+
+struct kvm_s2_mmu {
+	struct kvm_vmid vmid;
+	phys_addr_t pgd_phys;
+	struct kvm_pgtable *pgt;
+	u64 vtcr;
+	struct kvm_mmu_memory_cache {
+		int nobjs;
+	} split_page_cache;
+	struct kvm_arch *arch;
+};
+
+struct kvm_protected_vm {
+	pkvm_handle_t handle;
+	struct kvm_hyp_memcache teardown_mc;
+	bool enabled;
+};
+
+struct kvm_arch {
+	struct kvm_s2_mmu mmu;
+	struct kvm_protected_vm pkvm;
+};
+
+struct kvm {
+	unsigned int created_vcpus;
+	struct kvm_arch arch;
+};
+
+struct kvm_vcpu_fault_info {
+	u64 esr_el2;
+	u64 far_el2;
+	u64 hpfar_el2;
+};
+
+struct kvm_vcpu_arch {
+	struct kvm_s2_mmu *hw_mmu;
+	u8 cflags;
+	struct kvm_hyp_memcache stage2_mc;
+};
+
+struct kvm_vcpu {
+	struct kvm *kvm;
+	int vcpu_id;
+	int vcpu_idx;
+	struct kvm_vcpu_arch arch;
+};
+
+struct kvm_cpu_context {
+	struct {
+		u64 regs[31];
+	} regs;
+};
+
+struct kvm_nvhe_init_params {
+	u64 hcr_el2;
+	u64 vttbr;
+	u64 vtcr;
+};
+
+DECLARE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
+
+#define vcpu_is_protected(vcpu)		((vcpu)->kvm->arch.pkvm.enabled)
+
+#endif /* __FAKE_LINUX_KVM_HOST_H */

@@ -1,0 +1,769 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Each transition of the ownership table, in KTAP: every call of ops.c compares all
+ * state with the model, and what it returns is said here. Each case has a process and
+ * a machine of its own, so that one that dies does not hide the others.
+ *
+ *	unit [CASE...]
+ */
+#include <fnmatch.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "model.h"
+
+#define is(call, want)							\
+do {									\
+	long __got = (call);						\
+									\
+	if (__got != (want))						\
+		die("%s is %ld, not %s", #call, __got, #want);		\
+} while (0)
+
+/* The CPUs that the tests of this directory run on. */
+static const struct fake_features machines[] = {
+	{ .pa_bits = 40 },
+	{ .pa_bits = 42, .fwb = true },
+	{ .pa_bits = 44, .tlb_range = true },
+	{ .pa_bits = 48, .fwb = true, .tlb_range = true },
+	{ .pa_bits = 52, .fwb = true, .tlb_range = true, .lpa2 = true },
+};
+
+#define RWX	KVM_PGTABLE_PROT_RWX
+#define R	KVM_PGTABLE_PROT_R
+#define W	KVM_PGTABLE_PROT_W
+#define X	KVM_PGTABLE_PROT_X
+#define DEV	KVM_PGTABLE_PROT_DEVICE
+#define NC	KVM_PGTABLE_PROT_NORMAL_NC
+#define PFN(p)	((p) >> PAGE_SHIFT)
+
+/* Where the tests take pages from: structures from the front, the rest at will. */
+static phys_addr_t next_page;
+
+static phys_addr_t take(unsigned long size)
+{
+	phys_addr_t phys = ALIGN(next_page, size);
+
+	next_page = phys + size;
+
+	return phys;
+}
+
+static unsigned int make_vm(bool protected, unsigned int nr_vcpus)
+{
+	phys_addr_t host = take(PAGE_SIZE);
+	long handle;
+
+	is(op_share_hyp(PFN(host)), 0);
+	handle = op_init_vm(host, take(VM_SIZE), take(pgd_size()), nr_vcpus, protected);
+	check(handle >= PKVM_HANDLE_OFFSET);
+	for (unsigned int i = 0; i < nr_vcpus; i++) {
+		host = take(PAGE_SIZE);
+		is(op_share_hyp(PFN(host)), 0);
+		is(op_init_vcpu(handle, host, take(VCPU_SIZE), i), 0);
+	}
+
+	return handle;
+}
+
+static void topup(unsigned int nr)
+{
+	phys_addr_t pages[16];
+
+	for (unsigned int i = 0; i < nr; i++)
+		pages[i] = take(PAGE_SIZE);
+	op_topup(pages, nr);
+}
+
+/* A VM with vCPU 0 loaded here and pages for tables put out. */
+static unsigned int start_vm(bool protected)
+{
+	unsigned int handle = make_vm(protected, 1);
+
+	is(op_load(handle, 0), 0);
+	topup(12);
+
+	return handle;
+}
+
+/* Memory that begins a block, and is all the host's. */
+#define BLOCK	(MEM0 + MEM0_SIZE - 2 * PMD_SIZE)
+#define BLOCK2	(MEM0 + MEM0_SIZE - PMD_SIZE)
+
+static void test_lock_order(void)
+{
+	check(!fake_lock_ranks(OWNERSHIP_H));
+}
+
+static void test_host_touch(void)
+{
+	is(op_host_touch(HOST_MEM), 0);
+	is(op_host_touch(HOST_MEM), 0);
+	is(op_host_touch(MEM0), 1);
+	is(op_host_touch(MEM1), 0);
+	is(op_host_touch(NOMAP), 0);
+	is(op_host_touch(DEVICE), 0);
+	is(op_host_touch(MEM2 + SZ_2M), 0);
+	is(op_host_touch((1UL << fake_features.pa_bits) - PAGE_SIZE), 0);
+	if (fake_features.pa_bits < 52)
+		is(op_host_touch(1UL << fake_features.pa_bits), 1);
+}
+
+static void test_share_hyp(void)
+{
+	u64 pfn = PFN(HOST_MEM);
+
+	is(op_unshare_hyp(pfn), -EPERM);
+	is(op_share_hyp(pfn), 0);
+	is(op_share_hyp(pfn), -EPERM);
+	is(op_host_touch(HOST_MEM), 0);
+	is(op_donate_hyp(pfn, 1), -EPERM);
+	is(op_share_ffa(pfn, 1), -EPERM);
+	is(op_unshare_hyp(pfn), 0);
+	is(op_unshare_hyp(pfn), -EPERM);
+	is(op_share_hyp(PFN(MEM0)), -EPERM);
+	is(op_share_hyp(PFN(DEVICE)), -EPERM);
+	is(op_share_hyp(PFN(NOMAP)), -EPERM);
+	is(op_share_hyp(PFN(NOMAP) - 1), 0);
+	is(op_share_hyp(PFN(MEM_END)), -EPERM);
+	is(op_share_hyp(1UL << (fake_features.pa_bits - 12)), -EPERM);
+	is(op_share_hyp(-1UL), -EPERM);
+	is(op_unshare_hyp(-1UL), -ERANGE);
+}
+
+static void test_pins(void)
+{
+	u64 pfn = PFN(HOST_MEM);
+
+	is(op_pin(HOST_MEM, 100), -EPERM);
+	is(op_share_hyp(pfn), 0);
+	is(op_pin(HOST_MEM + 4000, 96), 0);
+	is(op_pin(HOST_MEM + 4000, 97), -EPERM);
+	is(op_unshare_hyp(pfn), -EBUSY);
+	is(op_share_hyp(pfn + 1), 0);
+	is(op_pin(HOST_MEM + 4000, 97), 0);
+	op_unpin(HOST_MEM + 4000, 96);
+	is(op_unshare_hyp(pfn), -EBUSY);
+	op_unpin(HOST_MEM + 4000, 97);
+	is(op_unshare_hyp(pfn), 0);
+	is(op_unshare_hyp(pfn + 1), 0);
+}
+
+static void test_donate_hyp(void)
+{
+	u64 pfn = PFN(BLOCK);
+
+	is(op_host_touch(BLOCK), 0);
+	is(op_donate_hyp(pfn + 7, 3), 0);
+	is(op_host_touch(BLOCK), 0);
+	is(op_host_touch(BLOCK + 7 * PAGE_SIZE), 1);
+	is(op_donate_hyp(pfn + 9, 1), -EPERM);
+	is(op_donate_hyp(pfn + 5, 3), -EPERM);
+	is(op_share_hyp(pfn + 8), -EPERM);
+	is(op_force_reclaim(pfn + 8), -EPERM);
+	is(op_can_access(pfn + 8), 0);
+	is(op_hyp_donate_host(pfn + 7, 3), 0);
+	is(op_can_access(pfn + 8), 1);
+	is(op_donate_hyp(PFN(MEM1 + MEM1_SIZE) - 1, 2), -EPERM);
+	is(op_donate_hyp(PFN(MEM_END) - 1, 2), -EPERM);
+}
+
+static void test_ffa(void)
+{
+	u64 pfn = PFN(HOST_MEM);
+
+	is(op_share_ffa(pfn, 4), 0);
+	is(op_share_ffa(pfn + 3, 2), -EPERM);
+	is(op_share_hyp(pfn), -EPERM);
+	is(op_donate_hyp(pfn, 1), -EPERM);
+	is(op_unshare_ffa(pfn + 3, 2), -EPERM);
+	is(op_unshare_ffa(pfn, 4), 0);
+	is(op_unshare_ffa(pfn, 4), -EPERM);
+	is(op_unshare_ffa(1UL << (fake_features.pa_bits - 12), 1), -ERANGE);
+}
+
+static void test_init_vm(void)
+{
+	phys_addr_t host = take(PAGE_SIZE), vm = take(VM_SIZE), pgd = take(pgd_size());
+	unsigned int handle;
+
+	is(op_init_vm(host, vm, pgd, 1, true), -EPERM);
+	is(op_share_hyp(PFN(host)), 0);
+	is(op_init_vm(host, vm, pgd, 0, true), -EINVAL);
+	is(op_init_vm(host, vm, pgd, 0x7fffffff, true), -ENOMEM);
+	is(op_init_vm(host, vm + 8, pgd, 1, true), -ENOMEM);
+	is(op_init_vm(host, vm, vm, 1, true), -ENOMEM);
+	is(op_init_vm(host, vm, MEM0, 1, true), -ENOMEM);
+	is(op_init_vm(host, MEM0, pgd, 1, true), -ENOMEM);
+	is(op_init_vm(host, host, pgd, 1, true), -ENOMEM);
+	handle = op_init_vm(host, vm, pgd, 2, true);
+	is(handle, PKVM_HANDLE_OFFSET);
+	is(op_init_vm(host, vm, pgd, 1, true), -ENOMEM);
+	is(op_unshare_hyp(PFN(host)), -EBUSY);
+	is(op_finalize(handle), -EBUSY);
+	is(op_finalize(handle + 1), -ENOENT);
+	is(op_finalize(0), -ENOENT);
+	is(op_finalize(PKVM_HANDLE_OFFSET - 1), -ENOENT);
+	is(op_finalize(PKVM_HANDLE_OFFSET + KVM_MAX_PVMS), -ENOENT);
+	is(op_start_teardown(handle), 0);
+	is(op_finalize(handle), 0);
+	is(op_finalize(handle), -ENOENT);
+	is(op_start_teardown(handle), -ENOENT);
+	is(op_unshare_hyp(PFN(host)), 0);
+}
+
+static void test_init_vcpu(void)
+{
+	phys_addr_t host = take(PAGE_SIZE), vcpu = take(VCPU_SIZE);
+	unsigned int handle = make_vm(true, 0 + 1);
+
+	is(op_start_teardown(handle), 0);
+	is(op_finalize(handle), 0);
+	next_page = HOST_MEM + SZ_1M;
+	{
+		phys_addr_t kvm = take(PAGE_SIZE);
+
+		is(op_share_hyp(PFN(kvm)), 0);
+		handle = op_init_vm(kvm, take(VM_SIZE), take(pgd_size()), 2, true);
+	}
+	is(op_init_vcpu(handle, host, vcpu, 0), -EBUSY);
+	is(op_share_hyp(PFN(host)), 0);
+	is(op_init_vcpu(handle, host, vcpu, 1), -EINVAL);
+	is(op_init_vcpu(handle + 1, host, vcpu, 0), -ENOENT);
+	is(op_init_vcpu(handle, host, vcpu + 16, 0), -ENOMEM);
+	is(op_init_vcpu(handle, host, host, 0), -ENOMEM);
+	fake_init_vcpu_ret = -EPERM;
+	is(op_init_vcpu(handle, host, vcpu, 0), -EPERM);
+	fake_init_vcpu_ret = 0;
+	is(op_init_vcpu(handle, host, vcpu, 0), 0);
+	/* vCPUs of a protected VM wait for each other. */
+	is(op_load(handle, 0), -EBUSY);
+	is(op_init_vcpu(handle, host, take(VCPU_SIZE), 1), 0);
+	is(op_init_vcpu(handle, host, take(VCPU_SIZE), 2), -EINVAL);
+	is(op_load(handle, 0), 0);
+}
+
+static void test_load(void)
+{
+	unsigned int a = make_vm(false, 2), b = make_vm(true, 1);
+
+	is(op_load(a, 2), -ENOENT);
+	is(op_load(a, -1U), -ENOENT);
+	is(op_load(b + 1, 0), -ENOENT);
+	is(op_load(0, 0), -ENOENT);
+	is(op_load(a, 0), 0);
+	is(op_load(a, 0), -EBUSY);
+	is(op_load(a, 1), -EBUSY);
+	is(op_start_teardown(a), -EBUSY);
+	fake_cpu = 1;
+	is(op_load(a, 0), -EBUSY);
+	is(op_load(b, 0), 0);
+	op_put();
+	op_put();
+	is(op_load(a, 1), 0);
+	fake_cpu = 0;
+	op_put();
+	is(op_start_teardown(a), -EBUSY);
+	is(op_load(a, 0), 0);
+	op_put();
+	fake_cpu = 1;
+	op_put();
+	is(op_load(a, 0), 0);
+	op_put();
+	is(op_start_teardown(a), 0);
+	is(op_load(a, 0), -EBUSY);
+	is(op_finalize(a), 0);
+	is(op_load(a, 0), -ENOENT);
+}
+
+static void test_donate_guest(void)
+{
+	u64 pfn = PFN(BLOCK), end = 1UL << (fake_features.pa_bits - 12), w1 = window_gfn(1);
+	unsigned int handle = start_vm(true);
+	phys_addr_t page = take(PAGE_SIZE);
+
+	is(op_donate_guest(pfn, 5, 0), -EINVAL);
+	is(op_donate_guest(pfn, 5, 513), -EINVAL);
+	is(op_donate_guest(pfn, 5, -1UL), -EINVAL);
+	is(op_donate_guest(1UL << 52, 5, 1), -EINVAL);
+	is(op_donate_guest(pfn, 1UL << 52, 1), -EINVAL);
+	is(op_donate_guest(-1UL, 5, 2), -EINVAL);
+	is(op_donate_guest(pfn, -1UL, 2), -EINVAL);
+	if (fake_features.pa_bits < 52) {
+		is(op_donate_guest(pfn, end, 1), -ERANGE);
+		is(op_donate_guest(pfn, end - 1, 2), -ERANGE);
+		is(op_donate_guest(end, 5, 1), -EPERM);
+	}
+	is(op_donate_guest(PFN(DEVICE), 5, 1), -EPERM);
+	is(op_donate_guest(PFN(NOMAP), 5, 1), -EPERM);
+	is(op_donate_guest(PFN(NOMAP) - 1, 5, 2), -EPERM);
+	is(op_donate_guest(PFN(MEM1) - 1, 5, 2), -EPERM);
+	is(op_donate_guest(PFN(MEM0), 5, 1), -EPERM);
+	is(op_host_touch(BLOCK), 0);
+	is(op_donate_guest(pfn + 3, 5, 1), 0);
+	is(op_donate_guest(pfn + 3, 6, 1), -EPERM);
+	is(op_donate_guest(pfn + 4, 5, 1), -EEXIST);
+	is(op_donate_guest(pfn + 4, 4, 2), -EEXIST);
+	is(op_donate_guest(pfn + 2, 7, 2), -EPERM);
+	is(op_host_touch(BLOCK + 3 * PAGE_SIZE), 1);
+	is(op_host_touch(BLOCK + 2 * PAGE_SIZE), 0);
+	is(op_share_hyp(pfn + 3), -EPERM);
+	is(op_donate_hyp(pfn + 3, 1), -EPERM);
+	is(op_share_ffa(pfn + 3, 1), -EPERM);
+	is(op_donate_guest(pfn + 512, w1 + 256, 512), 0);
+	is(op_donate_guest(pfn + 4, window_gfn(2) + WINDOW_PAGES - 1, 1), 0);
+	is(op_share_hyp(PFN(page)), 0);
+	is(op_donate_guest(PFN(page), 20, 1), -EPERM);
+	is(op_share_guest(PFN(page) + 1, 20, 1, RWX), -EINVAL);
+	is(op_relax(5, RWX), -EINVAL);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 5, 1), -EINVAL);
+	is(op_reclaim(handle, pfn + 3, 5, 1), -EBUSY);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	is(op_finalize(handle), -EBUSY);
+	is(op_reclaim(handle, pfn + 3, 5, 0), -EINVAL);
+	is(op_reclaim(handle + 1, pfn + 3, 5, 1), -ENOENT);
+	is(op_reclaim(handle, pfn + 4, 5, 1), -EPERM);
+	is(op_reclaim(handle, pfn + 3, 6, 1), -ENOENT);
+	is(op_reclaim(handle, 1UL << 52, 5, 1), -EINVAL);
+	is(op_reclaim(handle, pfn + 3, 1UL << 52, 1), -EINVAL);
+	if (fake_features.pa_bits < 52)
+		is(op_reclaim(handle, pfn + 3, end, 1), -ERANGE);
+	is(op_reclaim(handle, pfn + 3, 5, 1), 1);
+	is(op_reclaim(handle, pfn + 3, 5, 1), -ENOENT);
+	is(op_host_touch(BLOCK + 3 * PAGE_SIZE), 0);
+	is(op_reclaim(handle, pfn + 4, window_gfn(2) + WINDOW_PAGES - 1, 9), 1);
+	fake_irq_after = 3;
+	is(op_reclaim(handle, pfn + 512, w1 + 256, 512), 3);
+	is(op_reclaim(handle, pfn + 515, w1 + 259, -1UL), 509);
+	is(op_finalize(handle), 0);
+}
+
+static void test_tables_needed(void)
+{
+	unsigned int handle = make_vm(true, 1), levels;
+	u64 pfn = PFN(BLOCK), w1 = window_gfn(1);
+	phys_addr_t pages[16];
+
+	is(op_load(handle, 0), 0);
+	levels = 3 - ((struct pkvm_hyp_vm *)el2_ptr(m.vm[0].vm))->pgt.start_level;
+	op_topup(pages, 0);
+	is(op_donate_guest(pfn, w1 + 511, 1), levels);
+	/* Two walks part at the first level and below. */
+	is(op_donate_guest(pfn, w1 + 511, 2), 2 * levels - (levels > 2));
+	is(op_mmio_map(slot_gfn(3) << 12), -ENOMEM);
+	for (unsigned int n = 1; n < 2 * levels - (levels > 2); n++) {
+		topup(1);
+		is(op_donate_guest(pfn, w1 + 511, 2), 2 * levels - (levels > 2));
+	}
+	topup(1);
+	is(op_donate_guest(pfn, w1 + 511, 2), 0);
+	is(op_donate_guest(pfn + 4, w1 + 4, 3), 0);
+	is(op_donate_guest(pfn + 8, w1 + WINDOW_PAGES - 1, 1), 0);
+
+	/* What is put out may be anything. */
+	pages[0] = 0x1234;
+	op_topup(pages, 1);
+	is(op_donate_guest(pfn + 9, window_gfn(2), 1), levels - (levels > 2 ? 0 : 0));
+	pages[0] = MEM0;
+	op_topup(pages, 1);
+	is(op_donate_guest(pfn + 9, window_gfn(2), 1), levels);
+	pages[0] = -PAGE_SIZE;
+	op_topup(pages, 1);
+	is(op_donate_guest(pfn + 9, window_gfn(2), 1), levels);
+	pages[0] = BLOCK;
+	op_topup(pages, 1);
+	is(op_donate_guest(pfn + 9, window_gfn(2), 1), levels);
+	host_mc()->nr_pages = -1UL;
+	host_mc()->head = BLOCK2;
+	*(u64 *)host_ptr(BLOCK2) = BLOCK2;
+	is(op_donate_guest(pfn + 9, window_gfn(2), 1), levels == 1 ? 0 : levels);
+	check(m.page[page_index(BLOCK2)].owner == OWNER_EL2);
+}
+
+static void test_guest_share(void)
+{
+	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
+	unsigned int handle = start_vm(true);
+
+	is(op_guest_share(ipa), -ENOENT);
+	is(op_guest_unshare(ipa), -ENOENT);
+	is(op_donate_guest(pfn, 5, 3), 0);
+	is(op_guest_unshare(ipa), -EPERM);
+	is(op_guest_share(ipa + 8), -EINVAL);
+	is(op_guest_share(1UL << fake_features.pa_bits), -EINVAL);
+	is(op_guest_share(-PAGE_SIZE), -EINVAL);
+	is(op_guest_unshare(ipa + 8), -EINVAL);
+	is(op_guest_unshare(1UL << fake_features.pa_bits), -EINVAL);
+	is(op_guest_share(ipa), 0);
+	is(op_guest_share(ipa), -EPERM);
+	is(op_host_touch(BLOCK), 0);
+	is(op_can_access(pfn), 1);
+	is(op_force_reclaim(pfn), -EAGAIN);
+	/* What the host has on loan is not its own. */
+	is(op_share_hyp(pfn), -EPERM);
+	is(op_donate_hyp(pfn, 1), -EPERM);
+	is(op_donate_guest(pfn, 9, 1), -EPERM);
+	is(op_share_ffa(pfn, 1), -EPERM);
+	is(op_guest_unshare(ipa), 0);
+	is(op_host_touch(BLOCK), 1);
+	is(op_guest_share(ipa), 0);
+	is(op_guest_share(ipa + PAGE_SIZE), 0);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	is(op_reclaim(handle, pfn, 5, 3), 3);
+	is(op_finalize(handle), 0);
+}
+
+static void test_force_reclaim(void)
+{
+	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
+	unsigned int handle = start_vm(true);
+
+	is(op_force_reclaim(pfn), -EAGAIN);
+	is(op_force_reclaim(PFN(DEVICE)), -EPERM);
+	is(op_force_reclaim(PFN(NOMAP)), -EPERM);
+	is(op_force_reclaim(PFN(MEM0)), -EPERM);
+	is(op_force_reclaim(1UL << 52), -EINVAL);
+	is(op_can_access(1UL << 52), -EINVAL);
+	is(op_can_access(PFN(DEVICE)), -EINVAL);
+	is(op_can_access(PFN(NOMAP)), -EINVAL);
+	is(op_donate_guest(pfn, 5, 3), 0);
+	is(op_can_access(pfn), 0);
+	is(op_force_reclaim(pfn + 1), 0);
+	is(op_force_reclaim(pfn + 1), -EAGAIN);
+	is(op_can_access(pfn + 1), 1);
+	is(op_donate_guest(pfn + 1, 6, 1), -EHWPOISON);
+	is(op_guest_share(ipa + PAGE_SIZE), -EHWPOISON);
+	is(op_guest_unshare(ipa + PAGE_SIZE), -EHWPOISON);
+	is(op_mmio_map(ipa + PAGE_SIZE), -EEXIST);
+	is(op_mmio_unmap(ipa + PAGE_SIZE), -ENOENT);
+	is(op_mmio_allowed(ipa + PAGE_SIZE), false);
+	is(op_donate_guest(pfn + 1, 9, 1), 0);
+	is(op_guest_share(ipa), 0);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	is(op_force_reclaim(pfn + 2), 0);
+	is(op_reclaim(handle, pfn, 5, 3), 3);
+	is(op_reclaim(handle, pfn + 1, 9, 1), 1);
+	is(op_finalize(handle), 0);
+}
+
+static void test_mmio(void)
+{
+	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
+	unsigned int handle = start_vm(true);
+
+	is(op_mmio_map(ipa), -ENOMEM);
+	is(op_donate_guest(pfn, 6, 1), 0);
+	is(op_mmio_map(ipa + 1), -EINVAL);
+	is(op_mmio_map(1UL << fake_features.pa_bits), -EINVAL);
+	is(op_mmio_unmap(ipa + 1), -EINVAL);
+	is(op_mmio_unmap(1UL << fake_features.pa_bits), -EINVAL);
+	is(op_mmio_allowed(ipa), true);
+	is(op_mmio_map(ipa), 0);
+	is(op_mmio_map(ipa), 0);
+	is(op_mmio_map(ipa + PAGE_SIZE), -EEXIST);
+	is(op_mmio_allowed(ipa), true);
+	is(op_mmio_allowed(ipa + PAGE_SIZE), false);
+	is(op_donate_guest(pfn + 1, 5, 1), -EPERM);
+	is(op_guest_share(ipa), -EPERM);
+	m.vm[0].mmio_guard = true;
+	((struct pkvm_hyp_vm *)el2_ptr(m.vm[0].vm))->mmio_guard = true;
+	is(op_mmio_allowed(ipa + 2 * PAGE_SIZE), false);
+	is(op_mmio_allowed(ipa), true);
+	is(op_mmio_unmap(ipa), 0);
+	is(op_mmio_unmap(ipa), -ENOENT);
+	is(op_mmio_allowed(ipa), false);
+	is(op_mmio_map(ipa), 0);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	is(op_reclaim(handle, pfn, 5, 1), -EPERM);
+	is(op_reclaim(handle, pfn, 6, 1), 1);
+	is(op_finalize(handle), 0);
+}
+
+static void test_share_guest(void)
+{
+	u64 pfn = PFN(BLOCK), w1 = window_gfn(1), end = 1UL << (fake_features.pa_bits - 12);
+	unsigned int handle = start_vm(false);
+
+	is(op_donate_guest(pfn, 5, 1), -EINVAL);
+	is(op_share_guest(pfn, 5, 0, RWX), -EINVAL);
+	is(op_share_guest(pfn, 5, 513, RWX), -EINVAL);
+	is(op_share_guest(1UL << 52, 5, 1, RWX), -EINVAL);
+	is(op_share_guest(pfn, 1UL << 52, 1, RWX), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, 0), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, W | X), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, R | DEV | NC), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, RWX | DEV), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, RWX | NC), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, RWX | KVM_PGTABLE_PROT_SW0), -EINVAL);
+	is(op_share_guest(pfn, 5, 1, -1UL), -EINVAL);
+	if (fake_features.pa_bits < 52) {
+		is(op_share_guest(pfn, end, 1, RWX), -ERANGE);
+		is(op_share_guest(end, 5, 1, R | DEV), -EPERM);
+	}
+	is(op_share_guest(PFN(MEM0), 5, 1, RWX), -EPERM);
+	is(op_share_guest(PFN(DEVICE), 5, 1, RWX), -EPERM);
+	is(op_share_guest(PFN(NOMAP), 5, 1, R), -EPERM);
+	is(op_share_guest(PFN(NOMAP) - 1, 5, 2, R | DEV), -EPERM);
+	is(op_share_guest(PFN(DEVICE), 5, 2, R | W | DEV), 0);
+	is(op_share_guest(PFN(NOMAP), 7, 2, R | W | NC), 0);
+	is(op_share_guest(pfn, 5, 1, RWX), 0);
+	is(op_share_guest(pfn, 5, 1, RWX), -EAGAIN);
+	is(op_share_guest(pfn, 5, 1, R), -EAGAIN);
+	is(op_share_guest(pfn + 1, 5, 1, R), 0);
+	is(op_share_guest(pfn, w1 + 500, 30, RWX), 0);
+	/* What a guest maps is given to nobody. */
+	is(op_share_hyp(pfn + 1), -EPERM);
+	is(op_donate_hyp(pfn + 1, 1), -EPERM);
+	is(op_share_ffa(pfn + 1, 1), -EPERM);
+	is(op_relax(5, R | W), 0);
+	is(op_relax(5, 0), 0);
+	is(op_relax(6, 0), 0);
+	is(op_relax(20, R), -EAGAIN);
+	is(op_relax(5, W), -EINVAL);
+	is(op_relax(1UL << 52, R), -EINVAL);
+	if (fake_features.pa_bits < 52)
+		is(op_relax(end, R), -ERANGE);
+	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 0, 16), 1);
+	is(op_stage2(handle, PKVM_S2_CLEAR_YOUNG, 0, 16), 1);
+	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 0, 16), 0);
+	is(op_stage2(handle, PKVM_S2_CLEAR_YOUNG, 0, 16), 0);
+	is(op_relax(6, 0), 0);
+	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 6, 1), 1);
+	is(op_stage2(handle, PKVM_S2_WRPROTECT, 0, 8192), 0);
+	is(op_stage2(handle, PKVM_S2_TLBI, 0, 1), 0);
+	is(op_stage2(handle, PKVM_S2_FLUSH, 0, 8192), 0);
+	is(op_stage2(handle, PKVM_S2_FLUSH, 0, 8193), -EINVAL);
+	is(op_stage2(handle, PKVM_S2_TLBI + 1, 0, 1), -EINVAL);
+	is(op_stage2(handle, -1U, 0, 1), -EINVAL);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 0), -EINVAL);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, -1UL, 2), -EINVAL);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 2, -1UL), -EINVAL);
+	is(op_stage2(handle + 1, PKVM_S2_UNSHARE, 0, 1), -ENOENT);
+	if (fake_features.pa_bits < 52)
+		is(op_stage2(handle, PKVM_S2_UNSHARE, 0, end + 1), -ERANGE);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 5, 1), 0);
+	is(op_share_hyp(pfn + 1), -EPERM);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	is(op_reclaim(handle, pfn, 5, 1), -EINVAL);
+	is(op_finalize(handle), -EBUSY);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, end - (end == 1UL << 40)), 0);
+	is(op_share_hyp(pfn + 1), 0);
+	is(op_finalize(handle), 0);
+}
+
+static void test_share_block(void)
+{
+	u64 pfn = PFN(BLOCK), w1 = window_gfn(1);
+	unsigned int handle = start_vm(false);
+
+	is(op_host_touch(BLOCK), 0);
+	is(op_share_guest(pfn, 0, 512, RWX), 0);
+	is(op_share_guest(pfn, 0, 512, RWX), -EAGAIN);
+	/* The block's head counts for each of its pages. */
+	is(op_share_hyp(pfn), -EPERM);
+	is(op_share_hyp(pfn + 511), -EPERM);
+	is(op_donate_hyp(pfn + 100, 1), -EPERM);
+	is(op_share_guest(pfn, w1, 512, R), 0);
+	is(op_share_guest(pfn + 7, w1 + 512, 512, R), 0);
+	is(op_share_guest(pfn + 512, 512, 3, R), 0);
+	is(op_stage2(handle, PKVM_S2_WRPROTECT, 3, 1), 0);
+	is(op_stage2(handle, PKVM_S2_TLBI, 3, 1), 0);
+	is(op_relax(511, RWX), 0);
+	is(op_stage2(handle, PKVM_S2_FLUSH, 3, 1), 0);
+	/* A page in the middle of a block takes the block's place. */
+	is(op_share_guest(pfn + 3, 3, 1, RWX), 0);
+	is(op_share_hyp(pfn), -EPERM);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, w1 + 5, 1), 0);
+	is(op_share_hyp(pfn), 0);
+	is(op_share_hyp(pfn + 8), -EPERM);
+	is(op_unshare_hyp(pfn), 0);
+	/* And a block that of pages, whose table is given back. */
+	is(op_share_guest(pfn, 0, 512, R | W), 0);
+	is(op_share_guest(pfn, 512, 512, R), 0);
+	is(op_share_guest(pfn + 1, 400, 200, R), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1 << 20), 0);
+	is(op_share_hyp(pfn), 0);
+	/* Memory that begins and ends in the middle of a block */
+	is(op_share_guest(PFN(MEM1), 0, 255, RWX), 0);
+	is(op_share_guest(PFN(MEM1) + 255, 512, 128, RWX), 0);
+	is(op_donate_hyp(PFN(MEM1), 1), -EPERM);
+	is(op_donate_hyp(PFN(MEM1) + 382, 1), -EPERM);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1 << 20), 0);
+	is(op_donate_hyp(PFN(MEM1), 1), 0);
+	is(op_share_guest(PFN(MEM1), 0, 1, RWX), -EPERM);
+}
+
+static void test_share_limits(void)
+{
+	u64 pfn = PFN(BLOCK);
+	unsigned int handle = start_vm(false);
+	struct hyp_page *page = hyp_phys_to_page(BLOCK);
+
+	/* As if many guests did. */
+	page->nr_blocks = 254;
+	mpage(BLOCK)->blocks = 254;
+	is(op_share_guest(pfn, 0, 512, R), 0);
+	is(op_share_guest(pfn, 512, 512, R), -EBUSY);
+	is(op_share_guest(pfn, 512, 1, R), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 512), 0);
+	is(op_share_guest(pfn, 0, 512, R), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1024), 0);
+	page->nr_blocks = 0;
+	mpage(BLOCK)->blocks = 0;
+
+	page[7].refcount = 65534;
+	mpage(BLOCK + 7 * PAGE_SIZE)->maps = 65534;
+	is(op_share_guest(pfn, 0, 100, R), 0);
+	is(op_share_guest(pfn, 200, 100, R), -EBUSY);
+	is(op_share_guest(pfn + 7, 400, 1, R), -EBUSY);
+	is(op_share_guest(pfn, 200, 7, R), 0);
+	is(op_share_guest(pfn, 512, 512, R), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 7, 1), 0);
+	is(op_share_guest(pfn + 7, 400, 1, R), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1024), 0);
+	page[7].refcount = 0;
+	mpage(BLOCK + 7 * PAGE_SIZE)->maps = 0;
+	is(op_donate_hyp(pfn, 8), 0);
+}
+
+static void test_unshare_stops(void)
+{
+	u64 pfn = PFN(BLOCK);
+	unsigned int handle = start_vm(false);
+
+	is(op_share_guest(pfn, 0, 512, RWX), 0);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 512), 0);
+	is(op_share_guest(pfn, 1, 500, RWX), 0);
+	fake_irq_after = 1;
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1024), 1024 - 17);
+	fake_irq_after = 2;
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1024), 1024 - 49);
+	is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1024), 0);
+	fake_irq_after = 0;
+	check(!m.vm[0].nr_pages);
+}
+
+static void test_two_guests(void)
+{
+	unsigned int a, b;
+	u64 pfn = PFN(BLOCK);
+
+	a = start_vm(true);
+	is(op_donate_guest(pfn, 5, 2), 0);
+	fake_cpu = 1;
+	b = start_vm(true);
+	is(op_donate_guest(pfn, 5, 1), -EPERM);
+	is(op_donate_guest(pfn + 2, 5, 1), 0);
+	fake_cpu = 2;
+	start_vm(false);
+	is(op_share_guest(pfn, 5, 1, RWX), -EPERM);
+	is(op_share_guest(pfn + 3, 5, 1, RWX), 0);
+	fake_cpu = 0;
+	is(op_guest_share(5 << 12), 0);
+	fake_cpu = 2;
+	is(op_share_guest(pfn, 5, 1, RWX), -EPERM);
+	fake_cpu = 1;
+	is(op_donate_guest(pfn + 3, 7, 1), -EPERM);
+	is(op_guest_share(5 << 12), 0);
+	op_put();
+	is(op_start_teardown(b), 0);
+	is(op_reclaim(b, pfn, 5, 1), -EPERM);
+	is(op_reclaim(b, pfn + 2, 5, 1), 1);
+	is(op_finalize(b), 0);
+	/* The handle and its VMID are another's now. */
+	is(start_vm(false), b);
+	is(op_share_guest(pfn + 2, 5, 1, RWX), 0);
+	is(op_reclaim(a, pfn, 5, 1), -EBUSY);
+}
+
+/* The host's table cannot be split for ever: what is no memory is forgotten then. */
+static void test_recycle(void)
+{
+	unsigned int gib = 0;
+	u64 addr;
+
+	is(op_host_touch(DEVICE), 0);
+	for (addr = 4UL << 30; addr < 1UL << 40 && gib < 200; addr += SZ_1G, gib++) {
+		/* A page that no block can map: beside what is annotated. */
+		is(op_host_touch(addr), 0);
+	}
+	is(op_donate_hyp(PFN(BLOCK) + 1, 1), 0);
+	is(op_host_touch(DEVICE), 0);
+}
+
+struct unit {
+	const char *name;
+	void (*fn)(void);
+};
+
+#define T(n)	{ #n, test_##n }
+static const struct unit tests[] = {
+	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
+	T(init_vm), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
+	T(guest_share), T(force_reclaim), T(mmio), T(share_guest), T(share_block),
+	T(share_limits), T(unshare_stops), T(two_guests), T(recycle),
+};
+
+#define NR_TESTS	ARRAY_SIZE(tests)
+
+static bool chosen(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (!fnmatch(argv[i], name, 0))
+			return true;
+	}
+
+	return argc < 2;
+}
+
+static int run(const struct unit *t)
+{
+	const char *wrong = fake_lock_ranks(OWNERSHIP_H);
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		if (wrong)
+			die("the order of the locks in ownership.h: %s", wrong);
+		for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+			model_boot(&machines[i]);
+			next_page = HOST_MEM;
+			t->fn();
+		}
+		fflush(NULL);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	int nr = 0, failed = 0;
+
+	printf("KTAP version 1\n");
+	for (size_t i = 0; i < NR_TESTS; i++)
+		nr += chosen(tests[i].name, argc, argv);
+	printf("1..%d\n", nr);
+	nr = 0;
+	for (size_t i = 0; i < NR_TESTS; i++) {
+		int status;
+
+		if (!chosen(tests[i].name, argc, argv))
+			continue;
+		status = run(&tests[i]);
+		failed += !!status;
+		printf("%s %d %s\n", status ? "not ok" : "ok", ++nr, tests[i].name);
+	}
+
+	return !!failed || !nr;
+}
