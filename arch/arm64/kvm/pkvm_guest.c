@@ -336,6 +336,12 @@ static int hand_over_page(struct kvm_vcpu *vcpu, struct page *page, gfn_t gfn,
 	if (ret)
 		return ret == -EBUSY ? -EFAULT : ret;
 
+	/* From here on lose_page() leaves it alone; it may have been there before. */
+	if (again && xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn) != page) {
+		xa_erase(&moving_pages, pfn);
+		return -ENOENT;
+	}
+
 	ret = again ? guest_page_hide_again(page) : guest_page_hide(page);
 	if (!ret) {
 		ret = donate_page(vcpu, page, gfn);
@@ -363,10 +369,15 @@ static void track_vm(struct kvm *kvm)
 		list_add(node, &guest_vms);
 }
 
-/* EL2 gave a page of this VM back to the host by force: it is the host's. */
+/*
+ * EL2 gave a page of this VM back to the host by force: it is the host's. While a
+ * vCPU is about to move that page the book stays as it is: the guest's next touch,
+ * or the end of the VM, gets it right.
+ */
 static void lose_page(struct kvm *kvm, gfn_t gfn)
 {
 	struct xarray *pages = &kvm->arch.pkvm.guest_pages;
+	unsigned long pfn;
 	struct page *page;
 
 	lockdep_assert_held(&guest_vms_lock);
@@ -375,8 +386,13 @@ static void lose_page(struct kvm *kvm, gfn_t gfn)
 	if (!page || xa_is_value(page))
 		return;
 
+	pfn = page_to_pfn(page);
+	if (xa_insert(&moving_pages, pfn, xa_mk_value(1), GFP_KERNEL))
+		return;
 	/* Over an entry: takes no memory. */
 	xa_store(pages, gfn, GFN_LOST, GFP_KERNEL_ACCOUNT);
+	xa_erase(&moving_pages, pfn);
+
 	guest_page_unhide(page);
 	unpin_user_pages_dirty_lock(&page, 1, true);
 	account_locked_vm(kvm->mm, 1, false);
