@@ -1159,6 +1159,175 @@ TEST_F_TIMEOUT(host, access_questions_about_nothing, TIMEOUT)
 	}
 }
 
+/* ------------------------------------------------- S30: owner, target and call */
+
+/* What design I1 says of one page: who owns it, who has borrowed it. */
+struct model {
+	enum { OF_HOST, OF_P, OF_Q } owner;
+	bool el2, a, b;		/* borrowed from the host */
+	bool lent;		/* by the guest to the host */
+};
+
+enum matrix_call {
+	M_SHARE_EL2, M_UNSHARE_EL2, M_SHARE_A, M_SHARE_B, M_TAKE_A, M_TAKE_B, M_DONATE_P,
+	M_DONATE_Q, M_LEND, M_UNLEND, M_RECLAIM, M_ASK, M_NR_CALLS,
+};
+
+static const char *const call_names[] = {
+	"share_hyp", "unshare_hyp", "share a", "share b", "unshare a", "unshare b",
+	"donate p", "donate q", "lend", "unlend", "force_reclaim", "can_access",
+};
+
+/* What the call answers in this state, and the state after it. */
+static long expect(struct model *m, enum matrix_call call)
+{
+	bool host = m->owner == OF_HOST, alone = host && !m->el2 && !m->a && !m->b;
+
+	switch (call) {
+	case M_SHARE_EL2:
+		if (!alone)
+			return -EPERM;
+		m->el2 = true;
+		return 0;
+	case M_UNSHARE_EL2:
+		if (!m->el2)
+			return -EPERM;
+		m->el2 = false;
+		return 0;
+	case M_SHARE_A:
+	case M_SHARE_B:
+		if (!host || m->el2)
+			return -EPERM;
+		if (call == M_SHARE_A ? m->a : m->b)
+			return -EAGAIN;
+		*(call == M_SHARE_A ? &m->a : &m->b) = true;
+		return 0;
+	case M_TAKE_A:
+		m->a = false;
+		return 0;
+	case M_TAKE_B:
+		m->b = false;
+		return 0;
+	case M_DONATE_P:
+	case M_DONATE_Q:
+		if (!alone)
+			return -EPERM;
+		m->owner = call == M_DONATE_P ? OF_P : OF_Q;
+		return 0;
+	case M_LEND:
+		if (host || m->lent)
+			return PKVM_SMCCC_INVALID_PARAMETER;
+		m->lent = true;
+		return 0;
+	case M_UNLEND:
+		if (!m->lent)
+			return PKVM_SMCCC_INVALID_PARAMETER;
+		m->lent = false;
+		return 0;
+	case M_RECLAIM:
+		if (host || m->lent)
+			return -EAGAIN;
+		m->owner = OF_HOST;
+		return 0;
+	default:
+		return host || m->lent;
+	}
+}
+
+/* The gfn at which the owner has the page: each is used once, then it is poisoned. */
+static long make_call(struct _test_data_host *self, const struct model *m,
+		      enum matrix_call call, uint64_t *gfn)
+{
+	struct pkvm_vcpu *owner = m->owner == OF_Q ? self->vq : self->vp;
+	uint64_t pfn = self->page;
+
+	switch (call) {
+	case M_SHARE_EL2:
+		return hvc(KHH_pkvm_host_share_hyp, pfn);
+	case M_UNSHARE_EL2:
+		return hvc(KHH_pkvm_host_unshare_hyp, pfn);
+	case M_SHARE_A:
+		return share(self->va, pfn, FREE_GFN, 1, RWX);
+	case M_SHARE_B:
+		return share(self->vb, pfn, FREE_GFN, 1, RWX);
+	case M_TAKE_A:
+		return take_back(self->a, FREE_GFN, 1);
+	case M_TAKE_B:
+		return take_back(self->b, FREE_GFN, 1);
+	case M_DONATE_P:
+	case M_DONATE_Q:
+		if (m->owner == OF_HOST)
+			*gfn = self->next_gfn++;
+		return donate(call == M_DONATE_P ? self->vp : self->vq, pfn,
+			      m->owner == OF_HOST ? *gfn : self->next_gfn++, 1);
+	case M_LEND:
+	case M_UNLEND:
+		/* The host would serve a share of nothing: ask at a page that it lent. */
+		if (m->owner == OF_HOST)
+			return PKVM_SMCCC_INVALID_PARAMETER;
+		return pkvm_must(owner, guest_hvc, call == M_LEND ? PKVM_HVC_SHARE :
+				 PKVM_HVC_UNSHARE, *gfn * PAGE);
+	case M_RECLAIM:
+		return hvc(KHH_pkvm_host_force_reclaim, pfn);
+	default:
+		return hvc(KHH_pkvm_host_can_access, pfn);
+	}
+}
+
+/* Back to the host alone, by what the model says is needed. */
+static void undo_all(struct _test_data_host *self, struct model *m, uint64_t *gfn)
+{
+	static const enum matrix_call undo[] = {
+		M_UNSHARE_EL2, M_TAKE_A, M_TAKE_B, M_UNLEND, M_RECLAIM,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(undo); i++) {
+		make_call(self, m, undo[i], gfn);
+		expect(m, undo[i]);
+	}
+}
+
+/*
+ * Every call in every state that three calls can bring about, in turn: the answer and
+ * the state after it are those of the model.
+ */
+TEST_F_TIMEOUT(host, every_call_in_every_state, 2 * TIMEOUT)
+{
+	const unsigned int depth = 3;
+	uint64_t gfn = 0, tried = 0, n, i, nr;
+	enum matrix_call seq[3];
+	struct model m, before;
+	long want, ret;
+	uint64_t val;
+
+	for (i = 0, nr = 1; i < depth; i++)
+		nr *= M_NR_CALLS;
+	for (n = 0; n < nr; n++) {
+		for (i = 0, val = n; i < depth; i++, val /= M_NR_CALLS)
+			seq[i] = val % M_NR_CALLS;
+		memset(&m, 0, sizeof(m));
+		for (i = 0; i < depth; i++) {
+			before = m;
+			want = expect(&m, seq[i]);
+			ret = make_call(self, &before, seq[i], &gfn);
+			ASSERT_EQ(ret, want) {
+				TH_LOG("%s, %s, %s: call %lu; owner %d el2 %d a %d b %d lent %d",
+				       call_names[seq[0]], call_names[seq[1]],
+				       call_names[seq[2]], i + 1, before.owner, before.el2,
+				       before.a, before.b, before.lent);
+			}
+			tried++;
+		}
+		/* The host's own view: reads succeed where it may, and nowhere else. */
+		ASSERT_EQ(page_peek(self->page, &val),
+			  m.owner == OF_HOST || m.lent ? 0 : EFAULT);
+		undo_all(self, &m, &gfn);
+		ASSERT_TRUE(page_is_alone(self->page));
+	}
+	TH_LOG("%lu calls", tried);
+}
+
 /* -------------------------------------------------------------- the end of VMs */
 
 static long reclaim(uint32_t handle, uint64_t pfn, uint64_t gfn, uint64_t nr)
