@@ -45,6 +45,8 @@ struct fake_tlb fake_host_tlb[NR_PAGES];
 struct fake_tlb *fake_guest_tlb[NR_VMIDS];
 static struct fake_tables host_tables, guest_tables[NR_VMIDS];
 static bool el2_tlb[NR_PAGES];
+/* Entries of all guests for each page, so that most need not be looked for. */
+static unsigned int guest_refs[NR_PAGES];
 
 u64 fake_now;
 u64 fake_cleaned[NR_PAGES], fake_cleared[NR_PAGES], fake_icache[NR_PAGES];
@@ -94,13 +96,12 @@ static const struct memblock_region regions[] = {
  */
 int page_index(phys_addr_t phys)
 {
-	int first = 0;
-
-	for (size_t i = 0; i < NR_REGIONS; i++) {
-		if (phys - regions[i].base < regions[i].size)
-			return first + (phys - regions[i].base) / PAGE_SIZE;
-		first += regions[i].size / PAGE_SIZE;
-	}
+	if (phys - MEM0 < MEM0_SIZE)
+		return (phys - MEM0) / PAGE_SIZE;
+	if (phys - MEM1 < MEM1_SIZE + NOMAP_SIZE)
+		return (MEM0_SIZE + phys - MEM1) / PAGE_SIZE;
+	if (phys - MEM2 < MEM2_SIZE)
+		return (MEM0_SIZE + MEM1_SIZE + NOMAP_SIZE + phys - MEM2) / PAGE_SIZE;
 
 	return -1;
 }
@@ -168,21 +169,21 @@ static void clear_memory(void)
 	if (ftruncate(memory_file, 0) || ftruncate(memory_file, MEM_END - MEM0))
 		die("ftruncate");
 	for (size_t i = 0; i < NR_REGIONS; i++) {
-		ASAN_POISON_MEMORY_REGION(el2_ptr(regions[i].base), regions[i].size);
-		ASAN_POISON_MEMORY_REGION((void *)(FIXMAP_VIEW + regions[i].base),
+		__asan_poison_memory_region(el2_ptr(regions[i].base), regions[i].size);
+		__asan_poison_memory_region((void *)(FIXMAP_VIEW + regions[i].base),
 					  regions[i].size);
 	}
 
 	/* As hyp_back_vmemmap() does: whole pages, for memory only. */
-	ASAN_UNPOISON_MEMORY_REGION((void *)VMEMMAP_VIEW, VMEMMAP_SIZE);
+	__asan_unpoison_memory_region((void *)VMEMMAP_VIEW, VMEMMAP_SIZE);
 	memset((void *)VMEMMAP_VIEW, 0, VMEMMAP_SIZE);
-	ASAN_POISON_MEMORY_REGION((void *)VMEMMAP_VIEW, VMEMMAP_SIZE);
+	__asan_poison_memory_region((void *)VMEMMAP_VIEW, VMEMMAP_SIZE);
 	for (size_t i = 0; i < NR_REGIONS; i++) {
 		u64 start = VMEMMAP_VIEW + regions[i].base / PAGE_SIZE * sizeof(struct hyp_page);
 		u64 end = start + regions[i].size / PAGE_SIZE * sizeof(struct hyp_page);
 
 		start = ALIGN_DOWN(start, PAGE_SIZE);
-		ASAN_UNPOISON_MEMORY_REGION((void *)start, PAGE_ALIGN(end) - start);
+		__asan_unpoison_memory_region((void *)start, PAGE_ALIGN(end) - start);
 	}
 }
 
@@ -447,12 +448,30 @@ static struct fake_tlb lookup_tlb(const struct kvm_pgtable *pgt, u64 ia)
 	return leaf_tlb(pte, level, ia);
 }
 
+static inline void set_tlb(struct fake_tlb *e, struct fake_tlb now)
+{
+	bool guest = e < fake_host_tlb || e >= fake_host_tlb + NR_PAGES;
+	int i;
+
+	if (guest && e->pfn != now.pfn) {
+		i = e->pfn ? page_index((e->pfn - 1) * PAGE_SIZE) : -1;
+		if (i >= 0)
+			guest_refs[i]--;
+		i = now.pfn ? page_index((now.pfn - 1) * PAGE_SIZE) : -1;
+		if (i >= 0)
+			guest_refs[i]++;
+	}
+	*e = now;
+}
+
 /* The entry went; a walker may bring back what the table says now. */
 static void drop(struct fake_tlb *e, const struct kvm_pgtable *pgt, u64 ia, bool refill)
 {
-	*e = (struct fake_tlb) { 0 };
+	struct fake_tlb now = { 0 };
+
 	if (refill)
-		*e = lookup_tlb(pgt, ia);
+		now = lookup_tlb(pgt, ia);
+	set_tlb(e, now);
 }
 
 static bool linked(const struct kvm_pgtable *pgt, const struct fake_tables *t, unsigned int i)
@@ -505,38 +524,52 @@ static bool walked(struct kvm_s2_mmu *mmu)
 	return !vmid_of(mmu) || !vm_of(mmu)->is_dying;
 }
 
-static void invalidate(struct kvm_s2_mmu *mmu, u64 start, u64 end, int level)
+static void invalidate_one(struct kvm_s2_mmu *mmu, u64 vmid, u64 ia, u64 start, u64 end,
+			   int level, bool refill)
 {
-	u64 vmid = vmid_of(mmu), i;
-	bool refill = walked(mmu);
+	struct fake_tlb *e;
+	u64 size;
+	int i;
 
 	if (!vmid) {
-		for (i = 0; i < NR_PAGES; i++) {
-			struct fake_tlb *e = &fake_host_tlb[i];
-			u64 ia = page_phys(i), size;
+		i = page_index(ia);
+		e = i < 0 ? NULL : &fake_host_tlb[i];
+	} else {
+		i = gfn_slot(ia / PAGE_SIZE);
+		e = i < 0 ? NULL : &fake_guest_tlb[vmid][i];
+	}
+	if (!e || !e->pfn || (level != TLBI_TTL_UNKNOWN && level != e->level))
+		return;
+	size = level_size(e->level);
+	if (ALIGN_DOWN(ia, size) < end && ALIGN_DOWN(ia, size) + size > start)
+		drop(e, mmu->pgt, ia, refill);
+}
 
-			if (!e->pfn || (level != TLBI_TTL_UNKNOWN && level != e->level))
-				continue;
-			size = level_size(e->level);
-			if (ALIGN_DOWN(ia, size) < end && ALIGN_DOWN(ia, size) + size > start)
-				drop(e, mmu->pgt, ia, refill);
-		}
-		drop_tables(&host_tables, mmu->pgt, start, end, refill);
+static void invalidate(struct kvm_s2_mmu *mmu, u64 start, u64 end, int level)
+{
+	u64 vmid = vmid_of(mmu), i, ia;
+	bool refill = walked(mmu);
+	struct fake_tables *tables = vmid ? &guest_tables[vmid] : &host_tables;
+
+	drop_tables(tables, mmu->pgt, start, end, refill);
+	if (vmid && !fake_guest_tlb[vmid])
+		return;
+	/* An entry of a known level covers no more than this. */
+	if (level == 3 || level == 2) {
+		ia = ALIGN_DOWN(start, level_size(level));
+		for (; ia < end || ia < ALIGN(end, level_size(level)); ia += PAGE_SIZE)
+			invalidate_one(mmu, vmid, ia, start, end, level, refill);
 		return;
 	}
-
-	for (i = 0; fake_guest_tlb[vmid] && i < NR_SLOTS; i++) {
-		struct fake_tlb *e = &fake_guest_tlb[vmid][i];
-		u64 ia, size;
-
-		if (!e->pfn || (level != TLBI_TTL_UNKNOWN && level != e->level))
-			continue;
-		ia = slot_gfn(i) * PAGE_SIZE;
-		size = level_size(e->level);
-		if (ALIGN_DOWN(ia, size) < end && ALIGN_DOWN(ia, size) + size > start)
-			drop(e, mmu->pgt, ia, refill);
+	for (i = 0; !vmid && i < NR_PAGES; i++) {
+		if (fake_host_tlb[i].pfn)
+			invalidate_one(mmu, vmid, page_phys(i), start, end, level, refill);
 	}
-	drop_tables(&guest_tables[vmid], mmu->pgt, start, end, refill);
+	for (i = 0; vmid && i < NR_SLOTS; i++) {
+		if (fake_guest_tlb[vmid][i].pfn)
+			invalidate_one(mmu, vmid, slot_gfn(i) * PAGE_SIZE, start, end, level,
+				       refill);
+	}
 }
 
 void __kvm_tlb_flush_vmid_ipa(struct kvm_s2_mmu *mmu, phys_addr_t ipa, int level)
@@ -585,7 +618,7 @@ void fake_tlbi_hyp(unsigned long va)
 	if (page < 0 || el2_table_maps(va - EL2_VIEW))
 		return;
 	el2_tlb[page] = false;
-	ASAN_POISON_MEMORY_REGION((void *)(va & PAGE_MASK), PAGE_SIZE);
+	__asan_poison_memory_region((void *)(va & PAGE_MASK), PAGE_SIZE);
 }
 
 /**
@@ -606,16 +639,18 @@ static void stale(const char *whose, u64 ia, struct fake_tlb old, struct fake_tl
 	    now.pfn ? (now.pfn - 1) * PAGE_SIZE : -1UL, now.level);
 }
 
-static void sync_one(struct fake_tlb *e, struct fake_tlb now, const char *whose, u64 ia,
+static inline void sync_one(struct fake_tlb *e, struct fake_tlb now, const char *whose, u64 ia,
 		     bool perms)
 {
+	if (!e->pfn && !now.pfn)
+		return;
 	if (e->pfn && (e->pfn != now.pfn || e->level != now.level))
 		stale(whose, ia, *e, now);
 	/* Who takes a permission away tells the TLBs later, in a call of its own. */
 	if (e->pfn && e->writable && !now.writable && perms)
 		die("a TLB can still write to %#lx of %s", ia, whose);
-	now.writable |= e->writable;
-	*e = now;
+	now.writable |= e->pfn && e->writable;
+	set_tlb(e, now);
 }
 
 struct sync {
@@ -757,6 +792,8 @@ static void check_alone(phys_addr_t phys)
 		die("%#lx is worked on while a TLB has it for the host", phys);
 	if (host->pfn && fake_donating)
 		die("%#lx is worked on for a guest while the host can write to it", phys);
+	if (!guest_refs[page_index(phys)])
+		return;
 	for (unsigned int idx = 0; idx < KVM_MAX_PVMS; idx++) {
 		struct fake_tlb *tlb = fake_guest_tlb[idx + 1];
 		struct pkvm_hyp_vm *vm;
@@ -786,7 +823,7 @@ void *hyp_fixmap_map(phys_addr_t phys)
 		die("the fixmap shows %#lx", phys);
 	check_alone(phys);
 	fixmap[fake_cpu] = phys;
-	ASAN_UNPOISON_MEMORY_REGION(va, PAGE_SIZE);
+	__asan_unpoison_memory_region(va, PAGE_SIZE);
 
 	return va;
 }
@@ -795,7 +832,7 @@ void hyp_fixmap_unmap(void)
 {
 	if (!fixmap[fake_cpu])
 		die("the fixmap of this CPU is not in use");
-	ASAN_POISON_MEMORY_REGION((void *)(FIXMAP_VIEW + fixmap[fake_cpu]), PAGE_SIZE);
+	__asan_poison_memory_region((void *)(FIXMAP_VIEW + fixmap[fake_cpu]), PAGE_SIZE);
 	fixmap[fake_cpu] = 0;
 }
 
@@ -819,7 +856,7 @@ int pkvm_create_mappings_locked(void *from, void *to, enum kvm_pgtable_prot prot
 		if (ret)
 			return ret;
 		el2_tlb[page_index(phys)] = true;
-		ASAN_UNPOISON_MEMORY_REGION((void *)va, PAGE_SIZE);
+		__asan_unpoison_memory_region((void *)va, PAGE_SIZE);
 	}
 
 	return 0;
@@ -882,6 +919,7 @@ void fake_boot(const struct fake_features *features)
 	memset(&host_tables, 0, sizeof(host_tables));
 	memset(guest_tables, 0, sizeof(guest_tables));
 	memset(el2_tlb, 0, sizeof(el2_tlb));
+	memset(guest_refs, 0, sizeof(guest_refs));
 	memset(fixmap, 0, sizeof(fixmap));
 	for (int i = 0; i < NR_VMIDS; i++) {
 		free(fake_guest_tlb[i]);
@@ -896,7 +934,7 @@ void fake_boot(const struct fake_features *features)
 	memset(&host_mmu, 0, sizeof(host_mmu));
 	memset(&pkvm_pgtable, 0, sizeof(pkvm_pgtable));
 
-	ASAN_UNPOISON_MEMORY_REGION(el2_ptr(MEM0), EL2_SIZE);
+	__asan_unpoison_memory_region(el2_ptr(MEM0), EL2_SIZE);
 	s1 = boot_pool(&next, hyp_s1_pgtable_pages());
 	s2 = boot_pool(&next, host_s2_pgtable_pages());
 	phys = boot_pool(&next, hyp_vm_table_pages());

@@ -696,6 +696,37 @@ static void test_recycle(void)
 	is(op_host_touch(DEVICE), 0);
 }
 
+static unsigned long walk_seed, walk_at;
+
+static void walk_where(void)
+{
+	fprintf(stderr, "at step %lu of: walk --seed %lu --steps %lu\n", walk_at, walk_seed,
+		walk_at + 1);
+}
+
+void __asan_on_error(void)
+{
+	if (fake_where)
+		fake_where();
+}
+
+/* A short one of each seed; the rest is for the program of that name. */
+static void test_walk(void)
+{
+	if (walk_seed)
+		return;
+	fake_where = walk_where;
+	for (walk_seed = 1; walk_seed <= 3; walk_seed++) {
+		struct random r = { .state = walk_seed * 0x9e3779b97f4a7c15UL + 1 };
+
+		walk_boot(&r);
+		for (walk_at = 0; walk_at < 300; walk_at++)
+			walk_step(&r);
+		walk_end();
+	}
+	fake_where = NULL;
+}
+
 struct unit {
 	const char *name;
 	void (*fn)(void);
@@ -706,7 +737,7 @@ static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(force_reclaim), T(mmio), T(share_guest), T(share_block),
-	T(share_limits), T(unshare_stops), T(two_guests), T(recycle),
+	T(share_limits), T(unshare_stops), T(two_guests), T(recycle), T(walk),
 };
 
 #define NR_TESTS	ARRAY_SIZE(tests)
