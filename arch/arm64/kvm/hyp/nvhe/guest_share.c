@@ -201,7 +201,8 @@ static int make_room(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t phys
 
 	pkvm_find_leaf(&vm->pgt, ipa, leaf);
 	valid = kvm_pte_valid(leaf->pte);
-	if (valid && pkvm_leaf_size(leaf) == size && kvm_pte_to_phys(leaf->pte) == phys)
+	if (valid && pkvm_leaf_size(leaf) == size && IS_ALIGNED(ipa, size) &&
+	    kvm_pte_to_phys(leaf->pte) == phys)
 		return -EAGAIN;
 	if (!valid && pkvm_leaf_end(leaf, ipa) >= ipa + size)
 		return 0;

@@ -141,7 +141,8 @@ static void invalidate_icache_guest_page(void *va, size_t size)
  *
  * Takes the VM's lock.
  *
- * Return: 0, or -ENOMEM when the pages do not do.
+ * Return: 0, or -ENOMEM when the pages do not do: a first level of more than one page
+ * must be aligned to its size.
  */
 int kvm_guest_prepare_stage2(struct pkvm_hyp_vm *vm, void *pgd)
 {
@@ -150,6 +151,8 @@ int kvm_guest_prepare_stage2(struct pkvm_hyp_vm *vm, void *pgd)
 	int ret;
 
 	nr_pages = kvm_pgtable_stage2_pgd_size(mmu->vtcr) >> PAGE_SHIFT;
+	/* The pool believes what the pages say of themselves. */
+	memset(hyp_virt_to_page(pgd), 0, nr_pages * sizeof(struct hyp_page));
 	ret = hyp_pool_init(&vm->pool, hyp_virt_to_pfn(pgd), nr_pages, 0);
 	if (ret)
 		return ret;
@@ -174,8 +177,11 @@ int kvm_guest_prepare_stage2(struct pkvm_hyp_vm *vm, void *pgd)
 					vm->kvm.arch.pkvm.enabled ?
 					guest_stage2_force_pte_cb : NULL);
 	guest_unlock_component(vm);
-	if (ret)
+	if (ret) {
+		/* As the host's again, they say nothing. */
+		memset(hyp_virt_to_page(pgd), 0, nr_pages * sizeof(struct hyp_page));
 		return ret;
+	}
 
 	mmu->pgd_phys = __hyp_pa(vm->pgt.pgd);
 

@@ -35,6 +35,7 @@
 #define EC_SVE			0x19
 #define EC_SYS64		0x18
 #define EC_DABT_LOW		0x24
+#define EC_HVC64		0x16
 
 #define ANYTHING	0x5a5a0000c0de5a5aul
 
@@ -872,8 +873,14 @@ TEST_F_TIMEOUT(host, blocks_and_pages, TIMEOUT)
 	EXPECT_EQ(share(self->va, block, gfn, 512, RWX), -EAGAIN);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 10 * PAGE), 10);
 
+	/* The same memory at another address is another mapping. */
+	EXPECT_EQ(share(self->va, block, gfn + 5, 512, RWX), 0);
+	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 15 * PAGE), 10);
+	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+
 	/* A part of a block is all of it. */
 	EXPECT_EQ(take_back(self->a, gfn + 200, 1), 0);
+	EXPECT_EQ(take_back(self->a, gfn, 1024), 0);
 	for (i = 0; i < 512; i++) {
 		ASSERT_EQ(page_is_alone(block + i), i < 9 || i > 11) {
 			TH_LOG("page %lu", i);
@@ -1234,6 +1241,42 @@ static long expect(struct model *m, enum matrix_call call)
 	}
 }
 
+static struct khh_mc vcpu_info(struct pkvm_vcpu *vcpu);
+static uint64_t raw_answer(struct pkvm_vcpu *vcpu, struct khh_mc *mc, uint64_t answer,
+			   uint64_t *x0);
+
+static uint64_t guest_unlend(uint64_t ipa)
+{
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	return guest_hvc(PKVM_HVC_UNSHARE, ipa, 0, 0);
+}
+
+/*
+ * The guest wants a lent page back, and the host returns it: by hand, as KVM does not
+ * know of the page.
+ */
+static long unlend(struct pkvm_vcpu *owner, uint64_t pfn, uint64_t gfn)
+{
+	struct khh_mc mc = vcpu_info(owner);
+	uint64_t x0;
+	long ret;
+
+	TEST_ASSERT(pkvm_call(owner, guest_unlend, gfn * PAGE) == PKVM_EXIT,
+		    "the guest did not stop");
+	owner->run->immediate_exit = 1;
+	TEST_ASSERT(pkvm_run(owner) == -EINTR, "the guest did not step");
+	owner->run->immediate_exit = 0;
+
+	if (EC(raw_answer(owner, &mc, ANYTHING, &x0)) != EC_HVC64)
+		return ANYTHING;
+	ret = donate(owner, pfn, gfn, 1);
+	if (ret)
+		return ret;
+	TEST_ASSERT(pkvm_resume(owner) == PKVM_RETURNED, "the guest did not go on");
+
+	return owner->ret;
+}
+
 /* The gfn at which the owner has the page: each is used once, then it is poisoned. */
 static long make_call(struct _test_data_host *self, const struct model *m,
 		      enum matrix_call call, uint64_t *gfn)
@@ -1265,6 +1308,8 @@ static long make_call(struct _test_data_host *self, const struct model *m,
 		/* The host would serve a share of nothing: ask at a page that it lent. */
 		if (m->owner == OF_HOST)
 			return PKVM_SMCCC_INVALID_PARAMETER;
+		if (call == M_UNLEND && m->lent)
+			return unlend(owner, pfn, *gfn);
 		return pkvm_must(owner, guest_hvc, call == M_LEND ? PKVM_HVC_SHARE :
 				 PKVM_HVC_UNSHARE, *gfn * PAGE);
 	case M_RECLAIM:
@@ -2149,7 +2194,8 @@ TEST_F_TIMEOUT(host, declarations_of_nonsense, TIMEOUT)
 		{ 1, 1, ~0ul }, { 1, ~0ul, 1 }, { 1, ~0ul, 2 }, { 1, 1ul << 52, 1 },
 		{ 1, (1ul << 52) - 1, 2 }, { 64, 1, 1 },
 	};
-	struct khh_pages m = { .order = 4 };
+	/* A table of the first level may be 16 pages. */
+	struct khh_pages m = { .order = 5 };
 	struct khh_vm a = vm_info(self->a, 0);
 	int i, j;
 
@@ -2157,11 +2203,32 @@ TEST_F_TIMEOUT(host, declarations_of_nonsense, TIMEOUT)
 	for (i = 0; i < ARRAY_SIZE(lists); i++) {
 		for (j = 0; j < 3; j++)
 			ASSERT_EQ(poke_at(m.pfn, 8 * j, lists[i][j]), 0);
-		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 8 * PAGE), -EINVAL) {
+		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 16 * PAGE), -EINVAL) {
 			TH_LOG("list %d", i);
 		}
 	}
-	for (i = 0; i < 16; i++)
+	for (i = 0; i < 32; i++)
+		EXPECT_TRUE(page_is_alone(m.pfn + i));
+	page_free(m.pfn);
+}
+
+/* Pages for a first level that do not do leave no trace in what EL2 knows of them. */
+TEST_F_TIMEOUT(host, tables_that_are_not_aligned, TIMEOUT)
+{
+	int ipa_bits = ioctl(self->a->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
+	struct khh_pages m = { .order = 6 };
+	struct khh_vm a = vm_info(self->a, 0);
+	int i, j;
+
+	if (ipa_bits < 40 || (ipa_bits > 43 && ipa_bits < 49))
+		SKIP(return, "the first level of %d bits is one page", ipa_bits);
+	khh_must(KHH_IOC_ALLOC, &m);
+	for (i = 31; i > 16; i -= 2) {
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(poke_at(m.pfn, 8 * j, 0), 0);
+		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + i * PAGE), -ENOMEM);
+	}
+	for (i = 0; i < 64; i++)
 		EXPECT_TRUE(page_is_alone(m.pfn + i));
 	page_free(m.pfn);
 }

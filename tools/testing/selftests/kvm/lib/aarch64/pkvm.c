@@ -882,6 +882,9 @@ uint64_t __pkvm_must(struct pkvm_vcpu *vcpu, uint64_t fn, const uint64_t *args,
 {
 	int stop = __pkvm_call(vcpu, fn, args);
 
+	/* Work for the task came between, io_uring's say: nobody's fault. */
+	while (stop == -EINTR)
+		stop = pkvm_resume(vcpu);
 	if (stop == PKVM_RETURNED)
 		return vcpu->ret;
 	if (stop == PKVM_PANIC)
