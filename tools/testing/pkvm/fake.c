@@ -21,6 +21,8 @@
 
 #include <sanitizer/asan_interface.h>
 
+#include <nvhe/guest_regs.h>
+
 #include "fake.h"
 
 #define MAP_AT		(MAP_FIXED_NOREPLACE | MAP_NORESERVE)
@@ -53,6 +55,7 @@ u64 fake_cleaned[NR_PAGES], fake_cleared[NR_PAGES], fake_icache[NR_PAGES];
 struct fake_count fake_count;
 unsigned int fake_irq_after;
 int fake_init_vcpu_ret;
+unsigned int fake_live_vcpus;
 bool fake_donating;
 phys_addr_t fake_s1_pool, fake_s2_pool;
 void (*fake_where)(void);
@@ -836,7 +839,7 @@ void hyp_fixmap_unmap(void)
 	fixmap[fake_cpu] = 0;
 }
 
-/* --- what mm.c, setup.c and guest_regs.c do */
+/* --- what mm.c, setup.c, guest_regs.c, ordinary_regs.c and guest_hvc.c do */
 
 int pkvm_create_mappings_locked(void *from, void *to, enum kvm_pgtable_prot prot)
 {
@@ -862,10 +865,55 @@ int pkvm_create_mappings_locked(void *from, void *to, enum kvm_pgtable_prot prot
 	return 0;
 }
 
+static int set_up_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	check(!hyp_vcpu->vcpu.arch.fake_set_up);
+	if (fake_init_vcpu_ret)
+		return fake_init_vcpu_ret;
+	hyp_vcpu->vcpu.arch.fake_set_up = true;
+	fake_live_vcpus++;
+
+	return 0;
+}
+
 int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 			     const struct kvm_vcpu *host_vcpu)
 {
-	return fake_init_vcpu_ret;
+	check(hyp_vcpu->vcpu.kvm->arch.pkvm.enabled);
+
+	return set_up_vcpu(hyp_vcpu);
+}
+
+void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm)
+{
+	check(!hyp_vm->kvm.arch.pkvm.enabled && hyp_vm->host_kvm == host_kvm);
+}
+
+int pkvm_init_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	check(!hyp_vcpu->vcpu.kvm->arch.pkvm.enabled);
+
+	return set_up_vcpu(hyp_vcpu);
+}
+
+/* As guest_regs.c has nothing to let go of, it is called for each vCPU. */
+void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	check(hyp_vcpu->vcpu.arch.fake_set_up);
+	hyp_vcpu->vcpu.arch.fake_set_up = false;
+	fake_live_vcpus--;
+}
+
+bool pkvm_guest_is_unsharing(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+{
+	return hyp_vcpu->vcpu.arch.fake_unsharing == ipa + 1;
+}
+
+void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	check(hyp_vcpu->vcpu.arch.fake_unsharing);
+	check(!fake_locks_held());
+	hyp_vcpu->vcpu.arch.fake_unsharing = 0;
 }
 
 u64 fake_isr_el1(void)
@@ -913,6 +961,7 @@ void fake_boot(const struct fake_features *features)
 	fake_cpu = 0;
 	fake_irq_after = 0;
 	fake_init_vcpu_ret = 0;
+	fake_live_vcpus = 0;
 	fake_donating = false;
 	memset(&fake_count, 0, sizeof(fake_count));
 	memset(fake_host_tlb, 0, sizeof(fake_host_tlb));

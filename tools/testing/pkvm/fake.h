@@ -18,6 +18,7 @@
 #include <asm/kvm_pkvm.h>
 
 #include <nvhe/gfp.h>
+#include <nvhe/guest_ram.h>
 #include <nvhe/guest_share.h>
 #include <nvhe/guest_stage2.h>
 #include <nvhe/mem_protect.h>
@@ -96,8 +97,10 @@ extern struct fake_count {
 
 /* An interrupt comes when EL2 looks for the n-th time; 0 for never. */
 extern unsigned int fake_irq_after;
-/* What pkvm_init_protected_vcpu() says. */
+/* What pkvm_init_protected_vcpu() and pkvm_init_ordinary_vcpu() say. */
 extern int fake_init_vcpu_ret;
+/* vCPUs whose registers are set up. */
+extern unsigned int fake_live_vcpus;
 /* The pages that leave the host in this step: it may not be able to write then. */
 extern bool fake_donating;
 extern struct kvm_vcpu_fault_info fake_fault;

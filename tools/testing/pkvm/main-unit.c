@@ -37,6 +37,14 @@ static const struct fake_features machines[] = {
 #define NC	KVM_PGTABLE_PROT_NORMAL_NC
 #define PFN(p)	((p) >> PAGE_SHIFT)
 
+/* What the next VM has for memory: all, if a test says nothing else. */
+static struct pkvm_guest_ram ram;
+
+static void declare_ram(u64 gfn, u64 nr)
+{
+	ram = (struct pkvm_guest_ram) { .nr = 1, .range[0] = { gfn, nr } };
+}
+
 /* Where the tests take pages from: structures from the front, the rest at will. */
 static phys_addr_t next_page;
 
@@ -55,7 +63,8 @@ static unsigned int make_vm(bool protected, unsigned int nr_vcpus)
 	long handle;
 
 	is(op_share_hyp(PFN(host)), 0);
-	handle = op_init_vm(host, take(VM_SIZE), take(pgd_size()), nr_vcpus, protected);
+	handle = op_init_vm(host, take(VM_SIZE), take(pgd_size()), nr_vcpus, protected,
+			    &ram);
 	check(handle >= PKVM_HANDLE_OFFSET);
 	for (unsigned int i = 0; i < nr_vcpus; i++) {
 		host = take(PAGE_SIZE);
@@ -147,6 +156,20 @@ static void test_pins(void)
 	op_unpin(HOST_MEM + 4000, 97);
 	is(op_unshare_hyp(pfn), 0);
 	is(op_unshare_hyp(pfn + 1), 0);
+	/* As if the host had it pinned as often as can be counted. */
+	is(op_share_hyp(pfn), 0);
+	is(op_share_hyp(pfn + 1), 0);
+	hyp_phys_to_page(HOST_MEM + PAGE_SIZE)->refcount = 65534;
+	mpage(HOST_MEM + PAGE_SIZE)->pins = 65534;
+	is(op_pin(HOST_MEM, 2 * PAGE_SIZE), 0);
+	is(op_pin(HOST_MEM, 2 * PAGE_SIZE), -EBUSY);
+	is(op_pin(HOST_MEM, PAGE_SIZE), 0);
+	op_unpin(HOST_MEM, PAGE_SIZE);
+	op_unpin(HOST_MEM, 2 * PAGE_SIZE);
+	hyp_phys_to_page(HOST_MEM + PAGE_SIZE)->refcount = 0;
+	mpage(HOST_MEM + PAGE_SIZE)->pins = 0;
+	is(op_unshare_hyp(pfn), 0);
+	is(op_unshare_hyp(pfn + 1), 0);
 }
 
 static void test_donate_hyp(void)
@@ -175,6 +198,7 @@ static void test_ffa(void)
 	is(op_share_ffa(pfn, 4), 0);
 	is(op_share_ffa(pfn + 3, 2), -EPERM);
 	is(op_share_hyp(pfn), -EPERM);
+	is(op_unshare_hyp(pfn), -EPERM);
 	is(op_donate_hyp(pfn, 1), -EPERM);
 	is(op_unshare_ffa(pfn + 3, 2), -EPERM);
 	is(op_unshare_ffa(pfn, 4), 0);
@@ -187,18 +211,20 @@ static void test_init_vm(void)
 	phys_addr_t host = take(PAGE_SIZE), vm = take(VM_SIZE), pgd = take(pgd_size());
 	unsigned int handle;
 
-	is(op_init_vm(host, vm, pgd, 1, true), -EPERM);
+	is(op_init_vm(host, vm, pgd, 1, true, &ram), -EPERM);
 	is(op_share_hyp(PFN(host)), 0);
-	is(op_init_vm(host, vm, pgd, 0, true), -EINVAL);
-	is(op_init_vm(host, vm, pgd, 0x7fffffff, true), -ENOMEM);
-	is(op_init_vm(host, vm + 8, pgd, 1, true), -ENOMEM);
-	is(op_init_vm(host, vm, vm, 1, true), -ENOMEM);
-	is(op_init_vm(host, vm, MEM0, 1, true), -ENOMEM);
-	is(op_init_vm(host, MEM0, pgd, 1, true), -ENOMEM);
-	is(op_init_vm(host, host, pgd, 1, true), -ENOMEM);
-	handle = op_init_vm(host, vm, pgd, 2, true);
+	is(op_init_vm(host, vm, pgd, 0, true, &ram), -EINVAL);
+	is(op_init_vm(host, vm, pgd, 0x7fffffff, true, &ram), -EINVAL);
+	is(op_init_vm(host, vm, pgd, KVM_MAX_VCPUS + 1, true, &ram), -EINVAL);
+	is(op_init_vm(host, vm, MEM0, KVM_MAX_VCPUS, true, &ram), -ENOMEM);
+	is(op_init_vm(host, vm + 8, pgd, 1, true, &ram), -ENOMEM);
+	is(op_init_vm(host, vm, vm, 1, true, &ram), -ENOMEM);
+	is(op_init_vm(host, vm, MEM0, 1, true, &ram), -ENOMEM);
+	is(op_init_vm(host, MEM0, pgd, 1, true, &ram), -ENOMEM);
+	is(op_init_vm(host, host, pgd, 1, true, &ram), -ENOMEM);
+	handle = op_init_vm(host, vm, pgd, 2, true, &ram);
 	is(handle, PKVM_HANDLE_OFFSET);
-	is(op_init_vm(host, vm, pgd, 1, true), -ENOMEM);
+	is(op_init_vm(host, vm, pgd, 1, true, &ram), -ENOMEM);
 	is(op_unshare_hyp(PFN(host)), -EBUSY);
 	is(op_finalize(handle), -EBUSY);
 	is(op_finalize(handle + 1), -ENOENT);
@@ -224,7 +250,7 @@ static void test_init_vcpu(void)
 		phys_addr_t kvm = take(PAGE_SIZE);
 
 		is(op_share_hyp(PFN(kvm)), 0);
-		handle = op_init_vm(kvm, take(VM_SIZE), take(pgd_size()), 2, true);
+		handle = op_init_vm(kvm, take(VM_SIZE), take(pgd_size()), 2, true, &ram);
 	}
 	is(op_init_vcpu(handle, host, vcpu, 0), -EBUSY);
 	is(op_share_hyp(PFN(host)), 0);
@@ -341,10 +367,12 @@ static void test_donate_guest(void)
 
 static void test_tables_needed(void)
 {
-	unsigned int handle = make_vm(true, 1), levels;
 	u64 pfn = PFN(BLOCK), w1 = window_gfn(1);
+	unsigned int handle, levels;
 	phys_addr_t pages[16];
 
+	declare_ram(4, (1UL << 52) - 4);
+	handle = make_vm(true, 1);
 	is(op_load(handle, 0), 0);
 	levels = 3 - ((struct pkvm_hyp_vm *)el2_ptr(m.vm[0].vm))->pgt.start_level;
 	op_topup(pages, 0);
@@ -406,13 +434,102 @@ static void test_guest_share(void)
 	is(op_donate_guest(pfn, 9, 1), -EPERM);
 	is(op_share_ffa(pfn, 1), -EPERM);
 	is(op_guest_unshare(ipa), 0);
+	/* Until the host returns it, it is the host's to use. */
+	is(op_host_touch(BLOCK), 0);
+	is(op_donate_guest(pfn + 1, 5, 1), -EPERM);
+	is(op_donate_guest(pfn + 9, 5, 1), -EPERM);
+	is(op_donate_guest(PFN(MEM0), 5, 1), -EPERM);
+	is(op_donate_guest(1UL << 52, 5, 1), -EINVAL);
+	is(op_donate_guest(pfn, 5, 2), -EPERM);
+	is(op_donate_guest(pfn, 6, 1), -EPERM);
+	is(op_donate_guest(pfn, 5, 1), 0);
 	is(op_host_touch(BLOCK), 1);
+	is(op_donate_guest(pfn, 5, 1), -EPERM);
+	is(op_guest_unshare(ipa), -EPERM);
 	is(op_guest_share(ipa), 0);
 	is(op_guest_share(ipa + PAGE_SIZE), 0);
+	/* A guest that runs on waits no more. */
+	is(op_guest_unshare(ipa), 0);
+	is(op_guest_share(ipa), -EPERM);
+	is(op_donate_guest(pfn, 5, 1), -EPERM);
+	/* And other memory can come while it waits. */
+	is(op_guest_unshare(ipa), 0);
+	is(op_donate_guest(pfn + 9, 9, 1), 0);
+	op_put();
+	is(op_load(handle, 0), 0);
+	is(op_donate_guest(pfn, 5, 1), 0);
+	is(op_guest_share(ipa), 0);
 	op_put();
 	is(op_start_teardown(handle), 0);
 	is(op_reclaim(handle, pfn, 5, 3), 3);
+	is(op_reclaim(handle, pfn + 9, 9, 1), 1);
 	is(op_finalize(handle), 0);
+}
+
+/* Two vCPUs wait for one page. */
+static void test_unshare_twice(void)
+{
+	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
+	unsigned int handle = make_vm(true, 2);
+
+	is(op_load(handle, 0), 0);
+	topup(12);
+	is(op_donate_guest(pfn, 5, 1), 0);
+	is(op_guest_share(ipa), 0);
+	is(op_guest_unshare(ipa), 0);
+	fake_cpu = 1;
+	is(op_load(handle, 1), 0);
+	is(op_donate_guest(pfn, 5, 1), -EPERM);
+	is(op_guest_unshare(ipa), 0);
+	is(op_donate_guest(pfn, 5, 1), 0);
+	fake_cpu = 0;
+	is(op_donate_guest(pfn, 5, 1), -EPERM);
+	is(op_force_reclaim(pfn), 0);
+	is(op_donate_guest(pfn, 5, 1), -EHWPOISON);
+}
+
+static void test_guest_ram(void)
+{
+	u64 top = 1UL << 52, pfn = PFN(BLOCK);
+	phys_addr_t host = take(PAGE_SIZE), vm = take(VM_SIZE), pgd = take(pgd_size());
+
+	is(op_share_hyp(PFN(host)), 0);
+	for (int protected = 0; protected < 2; protected++) {
+		declare_ram(5, 0);
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		declare_ram(top, 1);
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		declare_ram(top - 1, 2);
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		declare_ram(5, -1UL);
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		for (int i = 0; i < PKVM_MAX_RAM_RANGES; i++)
+			ram.range[i] = (struct pkvm_ram_range) { 5 + 2 * i, 1 };
+		ram.nr = PKVM_MAX_RAM_RANGES + 1;
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		ram.nr = -1UL;
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+	}
+	/* All that can be declared: every other page from 5 on. */
+	ram.nr = PKVM_MAX_RAM_RANGES;
+	start_vm(true);
+	is(op_donate_guest(pfn, 4, 1), -EPERM);
+	is(op_donate_guest(pfn, 5, 2), -EPERM);
+	is(op_donate_guest(pfn, 5, 1), 0);
+	is(op_donate_guest(pfn + 1, 6, 1), -EPERM);
+	is(op_donate_guest(pfn + 1, 5 + 126, 1), 0);
+	is(op_donate_guest(pfn + 2, 5 + 128, 1), -EPERM);
+	is(op_mmio_map(6 << 12), 0);
+	is(op_mmio_map(7 << 12), -EEXIST);
+	is(op_mmio_allowed(7 << 12), false);
+	is(op_mmio_allowed(8 << 12), true);
+	op_put();
+	/* None at all. */
+	ram.nr = 0;
+	start_vm(true);
+	is(op_donate_guest(pfn + 2, 0, 1), -EPERM);
+	is(op_donate_guest(pfn + 2, 5, 1), -EPERM);
+	is(op_mmio_allowed(5 << 12), true);
 }
 
 static void test_force_reclaim(void)
@@ -452,9 +569,13 @@ static void test_force_reclaim(void)
 static void test_mmio(void)
 {
 	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
-	unsigned int handle = start_vm(true);
+	unsigned int handle;
 
+	declare_ram(6, 1);
+	handle = start_vm(true);
 	is(op_mmio_map(ipa), -ENOMEM);
+	is(op_mmio_map(ipa + PAGE_SIZE), -EEXIST);
+	is(op_mmio_allowed(ipa + PAGE_SIZE), false);
 	is(op_donate_guest(pfn, 6, 1), 0);
 	is(op_mmio_map(ipa + 1), -EINVAL);
 	is(op_mmio_map(1UL << fake_features.pa_bits), -EINVAL);
@@ -736,8 +857,8 @@ struct unit {
 static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
-	T(guest_share), T(force_reclaim), T(mmio), T(share_guest), T(share_block),
-	T(share_limits), T(unshare_stops), T(two_guests), T(recycle), T(walk),
+	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
+	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests), T(recycle), T(walk),
 };
 
 #define NR_TESTS	ARRAY_SIZE(tests)
@@ -766,6 +887,7 @@ static int run(const struct unit *t)
 		for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
 			model_boot(&machines[i]);
 			next_page = HOST_MEM;
+			declare_ram(0, 1UL << 52);
 			t->fn();
 		}
 		fflush(NULL);

@@ -71,6 +71,26 @@ void page_write(phys_addr_t phys)
 }
 
 /**
+ * model_is_ram() - Has the host declared a range to be a guest's memory?
+ * @vm: the VM.
+ * @gfn: where it begins, of an address that is 64 bits long.
+ * @nr: pages.
+ *
+ * Return: true if it lies in one of the VM's ranges.
+ */
+bool model_is_ram(const struct mvm *vm, u64 gfn, u64 nr)
+{
+	for (u64 i = 0; i < vm->ram.nr; i++) {
+		u64 first = vm->ram.range[i].gfn, next = first + vm->ram.range[i].nr_pages;
+
+		if (first <= gfn && gfn + nr <= next)
+			return true;
+	}
+
+	return false;
+}
+
+/**
  * model_owned() - Does the host own a range?
  * @phys: where it begins.
  * @nr: pages, at most PTRS_PER_PTE.
@@ -397,6 +417,10 @@ static void check_vm(struct mvm *vm)
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		mark(vm->vcpu[i].phys, VCPU_SIZE, USE_VCPU);
 		mark_memcache(&hyp_vm->vcpus[i]->stage2_mc, vm->vcpu[i].mc);
+		if (hyp_vm->vcpus[i]->vcpu.arch.fake_unsharing != vm->vcpu[i].unsharing)
+			die("vCPU %u waits for %#lx, not %#lx", i,
+			    hyp_vm->vcpus[i]->vcpu.arch.fake_unsharing,
+			    vm->vcpu[i].unsharing);
 	}
 	table_walk(&hyp_vm->pgt, &w);
 	mark_pool(&hyp_vm->pool);
@@ -405,6 +429,11 @@ static void check_vm(struct mvm *vm)
 
 		want += kind != SLOT_NONE;
 		mapped += kind == SLOT_PAGE || kind == SLOT_BLOCK;
+		/* What was memory once never is a device's, nor the other way round. */
+		if (vm->protected && kind != SLOT_NONE &&
+		    model_is_ram(vm, slot_gfn(i), 1) != (kind != SLOT_MMIO))
+			die("a guest has an entry of kind %d at %#lx", kind,
+			    slot_gfn(i) * PAGE_SIZE);
 	}
 	if (g.seen != want)
 		die("a guest has %lu entries, not %lu", g.seen, want);
@@ -412,7 +441,9 @@ static void check_vm(struct mvm *vm)
 		die("a guest has %lu pages, but counts %lu (model: %lu)", mapped,
 		    hyp_vm->nr_guest_pages, vm->nr_pages);
 	if (hyp_vm->nr_vcpus != vm->nr_vcpus || hyp_vm->is_dying != vm->dying ||
-	    hyp_vm->kvm.arch.pkvm.enabled != vm->protected)
+	    hyp_vm->kvm.arch.pkvm.enabled != vm->protected ||
+	    hyp_vm->kvm.created_vcpus != vm->created ||
+	    memcmp(&hyp_vm->ram, &vm->ram, sizeof(vm->ram)))
 		die("a VM's state: %u vCPUs, dying %d", hyp_vm->nr_vcpus, hyp_vm->is_dying);
 }
 
@@ -464,7 +495,7 @@ static void check_page(size_t i)
  */
 void model_check(void)
 {
-	unsigned int cpu = fake_cpu;
+	unsigned int cpu = fake_cpu, nr_vcpus = 0;
 	struct hyp_page *hp;
 
 	fake_tlb_sync();
@@ -472,9 +503,13 @@ void model_check(void)
 	check_el2();
 	check_host();
 	for (int i = 0; i < MODEL_VMS; i++) {
-		if (m.vm[i].used)
-			check_vm(&m.vm[i]);
+		if (!m.vm[i].used)
+			continue;
+		check_vm(&m.vm[i]);
+		nr_vcpus += m.vm[i].nr_vcpus;
 	}
+	if (fake_live_vcpus != nr_vcpus)
+		die("%u vCPUs have registers, not %u", fake_live_vcpus, nr_vcpus);
 	for (size_t i = 0; i < NR_PAGES; i++) {
 		if (m.page[i].owner != OWNER_STATIC) {
 			check_page(i);
@@ -495,5 +530,6 @@ void model_check(void)
 		}
 		if (vcpu != want)
 			die("CPU %u has %p loaded, not %p", fake_cpu, vcpu, want);
-	}	fake_cpu = cpu;
+	}
+	fake_cpu = cpu;
 }

@@ -68,6 +68,7 @@ struct mvcpu {
 	phys_addr_t phys, host;
 	unsigned int mc;
 	int cpu;		/* that has it loaded, or -1 */
+	u64 unsharing;		/* the page that it waits for, plus one; or 0 */
 };
 
 struct mvm {
@@ -76,6 +77,7 @@ struct mvm {
 	phys_addr_t vm, host;
 	struct mvcpu vcpu[MODEL_VCPUS];
 	struct mslot *slots;
+	struct pkvm_guest_ram ram;
 	u64 nr_pages;
 };
 
@@ -92,6 +94,7 @@ extern struct model m;
 void model_boot(const struct fake_features *features);
 void model_check(void);
 struct mpage *mpage(phys_addr_t phys);
+bool model_is_ram(const struct mvm *vm, u64 gfn, u64 nr);
 bool model_owned(u64 phys, u64 nr, bool *memory);
 bool model_alone(u64 phys, u64 nr);
 int model_missing(struct mvm *vm, u64 ipa, u64 nr, bool block);
@@ -115,7 +118,8 @@ long op_unshare_ffa(u64 pfn, u64 nr);
 long op_pin(u64 phys, u64 size);
 void op_unpin(u64 phys, u64 size);
 
-long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected);
+long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected,
+		const struct pkvm_guest_ram *ram);
 long op_init_vcpu(unsigned int handle, u64 host, u64 vcpu, unsigned int idx);
 long op_load(unsigned int handle, unsigned int vcpu);
 void op_put(void);

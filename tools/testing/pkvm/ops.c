@@ -298,6 +298,11 @@ static long model_pin(u64 phys, u64 size)
 		if (!mpage(at) || !mpage(at)->shared)
 			return -EPERM;
 	}
+	/* The count has 16 bits. */
+	for (at = phys; at < end; at += PAGE_SIZE) {
+		if (mpage(at)->pins == 65535)
+			return -EBUSY;
+	}
 	for (at = phys; at < end; at += PAGE_SIZE)
 		mpage(at)->pins++;
 
@@ -345,6 +350,24 @@ void op_unpin(u64 phys, u64 size)
 
 /* --- VMs */
 
+static bool ram_makes_sense(const struct pkvm_guest_ram *ram)
+{
+	u64 top = 1UL << 52;
+
+	for (u64 i = 0; i < ram->nr; i++) {
+		u64 gfn, nr;
+
+		if (i == 64)
+			return false;
+		gfn = ram->range[i].gfn;
+		nr = ram->range[i].nr_pages;
+		if (gfn >= top || !nr || nr > top || gfn + nr > top)
+			return false;
+	}
+
+	return true;
+}
+
 /**
  * op_init_vm() - The host makes a VM.
  * @host: address of its struct kvm.
@@ -352,15 +375,19 @@ void op_unpin(u64 phys, u64 size)
  * @pgd: address of the memory for the first level of the table.
  * @nr_vcpus: what struct kvm says; at most MODEL_VCPUS when the rest is good.
  * @protected: what struct kvm says.
+ * @ram: what the host writes where @vm begins, where it can write.
  *
  * Return: what the call returned.
  */
-long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected)
+long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected,
+		const struct pkvm_guest_ram *ram)
 {
 	u64 size = PAGE_ALIGN(sizeof(struct pkvm_hyp_vm) + nr_vcpus * 8UL);
 	long want, ret, idx = 0;
 
 	fake_step();
+	if (PAGE_ALIGNED(vm) && model_alone(vm, 1))
+		memcpy(host_ptr(vm), ram, sizeof(*ram));
 	while (idx < MODEL_VMS && m.vm[idx].used)
 		idx++;
 	want = model_pin(host, sizeof(struct kvm));
@@ -370,13 +397,15 @@ long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected
 		kvm->created_vcpus = nr_vcpus;
 		kvm->arch.pkvm.enabled = protected;
 		want = PKVM_HANDLE_OFFSET + idx;
-		if (!nr_vcpus)
+		if (!nr_vcpus || nr_vcpus > 512)
 			want = -EINVAL;
-		else if (idx == MODEL_VMS || !PAGE_ALIGNED(vm) ||
-			 !model_alone(vm, size / PAGE_SIZE) || !PAGE_ALIGNED(pgd) ||
-			 !model_alone(pgd, pgd_size() / PAGE_SIZE) ||
-			 vm - pgd < pgd_size() || pgd - vm < size ||
-			 !IS_ALIGNED(pgd, pgd_size()))
+		else if (!PAGE_ALIGNED(vm) || !model_alone(vm, size / PAGE_SIZE) ||
+			 !PAGE_ALIGNED(pgd) || !model_alone(pgd, pgd_size() / PAGE_SIZE) ||
+			 vm - pgd < pgd_size() || pgd - vm < size)
+			want = -ENOMEM;
+		else if (!ram_makes_sense(ram))
+			want = -EINVAL;
+		else if (idx == MODEL_VMS || !IS_ALIGNED(pgd, pgd_size()))
 			want = -ENOMEM;
 		if (want < 0)
 			model_unpin(host, sizeof(struct kvm));
@@ -393,7 +422,7 @@ long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected
 		memset(slots, 0, NR_SLOTS * sizeof(*slots));
 		m.vm[idx] = (struct mvm) {
 			.used = true, .protected = protected, .created = nr_vcpus,
-			.vm = vm, .host = host, .slots = slots,
+			.vm = vm, .host = host, .slots = slots, .ram = *ram,
 		};
 	}
 	expect("init_vm", ret, want);
@@ -428,10 +457,7 @@ long op_init_vcpu(unsigned int handle, u64 host, u64 vcpu, unsigned int idx)
 	} else {
 		pinned = true;
 		((struct kvm_vcpu *)host_ptr(host))->vcpu_idx = idx;
-		if (idx != vm->nr_vcpus)
-			want = -EINVAL;
-		else if (vm->protected)
-			want = fake_init_vcpu_ret;
+		want = idx != vm->nr_vcpus ? -EINVAL : fake_init_vcpu_ret;
 	}
 	ret = __pkvm_init_vcpu(handle, el2_ptr(host), HOST_VIEW + vcpu);
 	if (pinned && want)
@@ -677,8 +703,42 @@ static long slot_error(const struct mslot *s)
 	}
 }
 
+static long guest_page_error(const struct mslot *s)
+{
+	long err = slot_error(s);
+
+	return err == -EEXIST ? 0 : err ? err : -ENOENT;
+}
+
+static long shared_page_error(const struct mslot *s)
+{
+	return guest_page_error(s) ?: s->shared ? 0 : -EPERM;
+}
+
+/* The host ends a loan that this CPU's vCPU waits for the end of. */
+static long op_return_page(u64 pfn, u64 gfn)
+{
+	struct mslot *s = slot_at(this_vm(), gfn);
+	struct kvm_hyp_memcache left = *host_mc();
+	long want = shared_page_error(s), ret;
+
+	if (!want && s->phys != pfn << 12)
+		want = -EPERM;
+	ret = __pkvm_host_donate_guest(loaded_vcpu(), pfn, gfn, 1);
+	if (!want) {
+		s->shared = false;
+		mpage(s->phys)->lent = false;
+		this_vcpu()->unsharing = 0;
+	}
+	if (host_mc()->head != left.head || host_mc()->nr_pages != left.nr_pages)
+		die("host_donate_guest took pages for tables to return one");
+	expect("host_donate_guest, to return a page,", ret, want);
+
+	return ret;
+}
+
 /**
- * op_donate_guest() - The host gives pages to this CPU's guest.
+ * op_donate_guest() - The host gives pages to this CPU's guest, or returns one.
  * @pfn: any number.
  * @gfn: any number; where the rest is good, of a window.
  * @nr: any number.
@@ -692,6 +752,10 @@ long op_donate_guest(u64 pfn, u64 gfn, u64 nr)
 	long want = vm->protected ? range_error(pfn, gfn, nr) : -EINVAL, ret;
 
 	fake_step();
+	if (!want && nr == 1 && this_vcpu()->unsharing == (gfn << 12) + 1)
+		return op_return_page(pfn, gfn);
+	if (!want && !model_is_ram(vm, gfn, nr))
+		want = -EPERM;
 	if (!want) {
 		model_refill(&left);
 		if (!model_alone(pfn << 12, nr))
@@ -735,11 +799,11 @@ static long guest_arg_error(u64 ipa)
 	return (ipa & 0xfff) || ipa >= 1UL << fake_features.pa_bits ? -EINVAL : 0;
 }
 
-static long guest_page_error(const struct mslot *s)
+/* This CPU's guest runs: it waits for nothing any more. */
+static void guest_runs(void)
 {
-	long err = slot_error(s);
-
-	return err == -EEXIST ? 0 : err ? err : -ENOENT;
+	this_vcpu()->unsharing = 0;
+	loaded_vcpu()->vcpu.arch.fake_unsharing = 0;
 }
 
 /**
@@ -758,6 +822,7 @@ long op_guest_share(u64 ipa)
 		want = guest_page_error(s);
 	if (!want && s->shared)
 		want = -EPERM;
+	guest_runs();
 	ret = __pkvm_guest_share_host(loaded_vcpu(), ipa);
 	if (!want) {
 		s->shared = true;
@@ -769,8 +834,10 @@ long op_guest_share(u64 ipa)
 }
 
 /**
- * op_guest_unshare() - This CPU's protected guest stops sharing a page.
+ * op_guest_unshare() - This CPU's protected guest asks to stop sharing a page.
  * @ipa: any number.
+ *
+ * It waits then for the host to return the page: see op_donate_guest().
  *
  * Return: what the call returned.
  */
@@ -781,15 +848,14 @@ long op_guest_unshare(u64 ipa)
 
 	fake_step();
 	if (!want)
-		want = guest_page_error(s);
-	if (!want && !s->shared)
-		want = -EPERM;
-	ret = __pkvm_guest_unshare_host(loaded_vcpu(), ipa);
+		want = shared_page_error(s);
+	guest_runs();
+	ret = __pkvm_guest_check_shared(loaded_vcpu(), ipa);
 	if (!want) {
-		s->shared = false;
-		mpage(s->phys)->lent = false;
+		this_vcpu()->unsharing = ipa + 1;
+		loaded_vcpu()->vcpu.arch.fake_unsharing = ipa + 1;
 	}
-	expect("guest_unshare_host", ret, want);
+	expect("guest_check_shared", ret, want);
 
 	return ret;
 }
@@ -924,10 +990,13 @@ long op_mmio_map(u64 ipa)
 
 	fake_step();
 	err = slot_error(s);
+	if (!want && model_is_ram(this_vm(), ipa >> 12, 1))
+		want = -EEXIST;
 	if (!want && err != -EPERM)
 		want = err ? -EEXIST : 0;
 	if (!want && !err && model_missing(this_vm(), ipa, 1, false) > (int)this_vcpu()->mc)
 		want = -ENOMEM;
+	guest_runs();
 	ret = pkvm_guest_mmio_map(loaded_vcpu(), ipa);
 	tables_taken("guest_mmio_map", ret, ipa, 1, false);
 	if (!want) {
@@ -953,6 +1022,7 @@ long op_mmio_unmap(u64 ipa)
 	fake_step();
 	if (!want && s->kind != SLOT_MMIO)
 		want = -ENOENT;
+	guest_runs();
 	ret = pkvm_guest_mmio_unmap(loaded_vcpu(), ipa);
 	if (!want)
 		s->kind = SLOT_NONE;
@@ -973,7 +1043,9 @@ bool op_mmio_allowed(u64 ipa)
 	bool want = s->kind == SLOT_MMIO || (s->kind == SLOT_NONE && !this_vm()->mmio_guard);
 	bool ret;
 
+	want &= !model_is_ram(this_vm(), ipa >> 12, 1);
 	fake_step();
+	guest_runs();
 	ret = pkvm_guest_mmio_allowed(loaded_vcpu(), ipa);
 	expect("guest_mmio_allowed", ret, want);
 

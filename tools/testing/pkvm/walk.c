@@ -197,21 +197,46 @@ static void topup(struct random *r)
 	op_topup(pages, nr);
 }
 
+/* All, or with gaps where the walk maps things, or nonsense. */
+static void declare_ram(struct random *r, struct pkvm_guest_ram *ram)
+{
+	static const struct pkvm_ram_range all = { 0, 1UL << 52 };
+
+	*ram = (struct pkvm_guest_ram) { .nr = 1, .range[0] = all };
+	if (one_in(r, 3))
+		return;
+	ram->nr = below(r, 6);
+	if (one_in(r, 8))
+		ram->nr = PKVM_MAX_RAM_RANGES + (one_in(r, 2) ? wild(r) : 0);
+	for (u64 i = 0; i < ram->nr && i < PKVM_MAX_RAM_RANGES; i++) {
+		struct pkvm_ram_range *range = &ram->range[i];
+
+		range->gfn = window_gfn(below(r, NR_WINDOWS)) + 490 + below(r, 24);
+		range->nr_pages = one_in(r, 2) ? 512 : 1 + below(r, 16);
+		if (one_in(r, 64))
+			range->nr_pages = wild(r);
+		if (one_in(r, 64))
+			range->gfn = wild(r);
+	}
+}
+
 static void make_vm(struct random *r)
 {
 	phys_addr_t host = some_page(r), vm, pgd;
 	unsigned int nr = one_in(r, 12) ? wild(r) : 1 + below(r, 2);
+	struct pkvm_guest_ram ram;
 
 	if (page_index(host) >= 0 && !one_in(r, 12))
 		op_share_hyp(host >> 12);
 	vm = some_page(r);
 	pgd = one_in(r, 12) ? vm : free_pages(r, pgd_size());
-	if (nr > MODEL_VCPUS && nr < 1 << 24)
+	if (nr > MODEL_VCPUS && nr <= KVM_MAX_VCPUS)
 		nr = 1;
 	/* No structure may end where memory does: the machine is no larger. */
 	if (page_index(host) < 0 || page_index(host + PAGE_SIZE) < 0)
 		return;
-	op_init_vm(host, vm, pgd, nr, one_in(r, 2));
+	declare_ram(r, &ram);
+	op_init_vm(host, vm, pgd, nr, one_in(r, 2), &ram);
 }
 
 static void make_vcpu(struct random *r, unsigned int handle)
@@ -307,9 +332,7 @@ static void hyp_op(struct random *r)
 		op_share_hyp(pfn);
 		break;
 	case 2:
-		/* EL2 does not ask whether it is the one that it is shared with. */
-		if (!p || !p->ffa)
-			op_unshare_hyp(pfn);
+		op_unshare_hyp(pfn);
 		break;
 	case 3:
 		if (!loose) {
@@ -345,6 +368,18 @@ static void protected_op(struct random *r)
 {
 	u64 gfn = any_gfn(r), nr = any_nr(r);
 	u64 ipa = one_in(r, 16) ? wild(r) : gfn << 12;
+	struct mvm *vm = &m.vm[m.loaded_vm[fake_cpu]];
+	u64 waits = vm->vcpu[m.loaded_vcpu[fake_cpu]].unsharing;
+	int slot = gfn_slot((waits - 1) >> 12);
+
+	if (waits && !one_in(r, 4)) {
+		op_donate_guest(one_in(r, 4) ? any_pfn(r) : vm->slots[slot].phys >> 12,
+				(waits - 1) >> 12, one_in(r, 8) ? 2 : 1);
+		return;
+	}
+	/* Often where there is something. */
+	if (one_in(r, 3))
+		ipa = slot_gfn(used_slot(r, vm)) << 12;
 
 	switch (below(r, 10)) {
 	case 0:

@@ -35,6 +35,9 @@ static inline int get_order(unsigned long size)
 	return size <= PAGE_SIZE ? 0 : 64 - PAGE_SHIFT - __builtin_clzl(size - 1);
 }
 
+#ifndef offsetofend
+#define offsetofend(t, m)	(offsetof(t, m) + sizeof(((t *)0)->m))
+#endif
 #ifndef is_power_of_2
 #define is_power_of_2(n)	((n) && !((n) & ((n) - 1)))
 #endif

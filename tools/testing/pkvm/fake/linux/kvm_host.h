@@ -25,6 +25,9 @@ typedef u64 kvm_pfn_t;
 typedef u64 gpa_t;
 typedef u16 pkvm_handle_t;
 
+/* VGIC_V3_MAX_CPUS (include/kvm/arm_vgic.h) */
+#define KVM_MAX_VCPUS	512
+
 struct kvm_vmid {
 	atomic64_t id;
 };
@@ -74,6 +77,12 @@ struct kvm_vcpu_arch {
 	struct kvm_s2_mmu *hw_mmu;
 	u8 cflags;
 	struct kvm_hyp_memcache stage2_mc;
+	/*
+	 * Instead of registers: were they set up, and the page that the guest's last
+	 * exit asked to unshare; plus one, 0 for another exit.
+	 */
+	bool fake_set_up;
+	u64 fake_unsharing;
 };
 
 struct kvm_vcpu {
