@@ -174,7 +174,7 @@ static void clear_memory(void)
 	for (size_t i = 0; i < NR_REGIONS; i++) {
 		__asan_poison_memory_region(el2_ptr(regions[i].base), regions[i].size);
 		__asan_poison_memory_region((void *)(FIXMAP_VIEW + regions[i].base),
-					  regions[i].size);
+					    regions[i].size);
 	}
 
 	/* As hyp_back_vmemmap() does: whole pages, for memory only. */
@@ -643,7 +643,7 @@ static void stale(const char *whose, u64 ia, struct fake_tlb old, struct fake_tl
 }
 
 static inline void sync_one(struct fake_tlb *e, struct fake_tlb now, const char *whose, u64 ia,
-		     bool perms)
+			    bool perms)
 {
 	if (!e->pfn && !now.pfn)
 		return;

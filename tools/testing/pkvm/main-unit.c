@@ -314,6 +314,8 @@ static void test_donate_guest(void)
 	is(op_donate_guest(1UL << 52, 5, 1), -EINVAL);
 	is(op_donate_guest(pfn, 1UL << 52, 1), -EINVAL);
 	is(op_donate_guest(-1UL, 5, 2), -EINVAL);
+	is(op_donate_guest((1UL << 52) - 1, 5, 2), -EINVAL);
+	is(op_donate_guest(pfn, (1UL << 52) - 1, 2), -EINVAL);
 	is(op_donate_guest(pfn, -1UL, 2), -EINVAL);
 	if (fake_features.pa_bits < 52) {
 		is(op_donate_guest(pfn, end, 1), -ERANGE);

@@ -152,4 +152,7 @@ bool walk_step(struct random *r);
 void walk_boot(struct random *r);
 void walk_end(void);
 
+/* main-fuzz.c, for libFuzzer */
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+
 #endif /* __PKVM_TEST_MODEL_H */

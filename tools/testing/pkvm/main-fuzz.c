@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The walk as a target of libFuzzer: its bytes choose the machine and each step, and
+ * the model is the oracle. Built only where clang is.
+ */
+#include "model.h"
+
+#define MAX_STEPS	400
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+	struct random r = { .data = data, .left = size };
+	const char *wrong = fake_lock_ranks(OWNERSHIP_H);
+
+	if (wrong)
+		die("the order of the locks in ownership.h: %s", wrong);
+	if (!size)
+		return 0;
+	walk_boot(&r);
+	for (int i = 0; i < MAX_STEPS && walk_step(&r); i++)
+		;
+	walk_end();
+
+	return 0;
+}

@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Break each guard of EL2's in a copy, one after the other: a test must notice. Prints
+# KTAP, each mutant with the cases that turned red. Called by make mutants.
+#
+#	mutants.sh TREE OUT [NAME...]
+set -u
+top=$(cd "$(dirname "$0")" && pwd)
+tree=$1
+out=$2
+shift 2
+src=$out/mutant-src
+obj=$out/mutant
+hyp=arch/arm64/kvm/hyp
+n=0
+missed=0
+wanted=" $* "
+
+# name, file below hyp/, sed command
+mutant()
+{
+	case $wanted in "  " | *" $1 "*) ;; *) return ;; esac
+	n=$((n + 1))
+	rm -rf "$src" "$obj"
+	mkdir -p "$src/$hyp" "$src/arch/arm64/include" "$obj"
+	cp -a "$tree/$hyp/." "$src/$hyp"
+	cp -a "$tree/arch/arm64/include/asm" "$src/arch/arm64/include"
+	cp -a "$out"/*.o "$out/el2" "$out/generated" "$obj"
+	sed -i "$3" "$src/$hyp/$2"
+	if cmp -s "$tree/$hyp/$2" "$src/$hyp/$2"; then
+		missed=$((missed + 1))
+		echo "not ok $n $1 # nothing to break there: mend the expression"
+		return
+	fi
+	touch "$src/$hyp/$2"
+	if ! make -s -C "$top" KSRC="$src" O="$obj" "$obj/unit" >"$obj/log" 2>&1; then
+		missed=$((missed + 1))
+		echo "not ok $n $1 # does not build"
+		return
+	fi
+	red=$(timeout 120 "$obj/unit" 2>"$obj/log" | sed -n 's/^not ok [0-9]* //p' | tr '\n' ' ')
+	if [ -n "$red" ]; then
+		echo "ok $n $1 # $red"
+	else
+		missed=$((missed + 1))
+		echo "not ok $n $1 # nobody noticed"
+	fi
+}
+
+echo 'KTAP version 1'
+mutant guests-map nvhe/ownership.c 's/!memory || pkvm_guests_map(phys, nr_pages)/!memory/'
+mutant block-head nvhe/guest_share.c 's/ || block_head(phys)->nr_blocks//'
+mutant owned-state nvhe/ownership.c 's/pkvm_getstate(leaf.pte) != PKVM_PAGE_OWNED :/false :/'
+mutant owned-entry nvhe/ownership.c 's/^\t\t\t\t\t      leaf.pte)$/\t\t\t\t\t      0)/'
+mutant range-memory nvhe/ownership.c 's/if (host_memory_range(next, &next) != \*memory)/if (host_memory_range(next, \&next) \& 0)/'
+mutant range-wrap nvhe/ownership.c 's/check_add_overflow(\*phys, size, &end) ||/0 ||/'
+mutant range-ipa nvhe/ownership.c 's/return end > BIT_ULL(vm->pgt.ia_bits) ? -ERANGE : 0/return 0/'
+mutant check-free nvhe/guest_stage2.c 's/ret = kvm_pte_valid(leaf.pte) ? -EEXIST : check_free_entry(leaf.pte)/ret = 0/'
+mutant tables-few nvhe/guest_stage2.c 's/need = KVM_PGTABLE_LAST_LEVEL - leaf.level;/need = KVM_PGTABLE_LAST_LEVEL - leaf.level - 1;/'
+mutant tables-parted nvhe/guest_stage2.c 's/^\t\t\tneed++;/\t\t\t;/'
+mutant scrub nvhe/guest_stage2.c '/^void guest_scrub_page/,/^}/s/memset(va, 0, PAGE_SIZE);//'
+mutant scrub-clean nvhe/guest_stage2.c '/^void guest_scrub_page/,/^}/s/kvm_flush_dcache_to_poc(va, PAGE_SIZE);//'
+mutant scrub-early nvhe/ownership.c 's/^\tret = guest_stage2_unmap(vm, ipa, 1);$/\tguest_scrub_page(phys); ret = guest_stage2_unmap(vm, ipa, 1);/'
+mutant tlbi-unmap pgtable.c '/^static void stage2_unmap_put_pte/,/^}/s/} else if (!stage2_unmap_defer_tlb_flush(pgt)) {/} else if (0) {/'
+mutant tlbi-range pgtable.c '/^int kvm_pgtable_stage2_unmap/,/^}/s/if (stage2_unmap_defer_tlb_flush(pgt))/if (0)/'
+mutant tlbi-break pgtable.c '/^static bool stage2_try_break_pte/,/^}/s/} else if (kvm_pte_valid(ctx->old)) {/} else if (0) {/'
+mutant tlbi-hyp pgtable.c '/^static int hyp_unmap_walker/,/^}/s/__tlbi_level(vale2is, [^;]*;//'
+mutant tlbi-vmid nvhe/pkvm.c 's/__kvm_tlb_flush_vmid(&hyp_vm->kvm.arch.mmu);//'
+mutant put-early nvhe/guest_share.c 's/^\tkvm_pgtable_stage2_unmap(&vm->pgt, gone\[0\].ipa, to - gone\[0\].ipa);//'
+mutant max-blocks nvhe/guest_share.c 's/if (page->nr_blocks == PKVM_MAX_BLOCKS)/if (0)/'
+mutant max-maps nvhe/guest_share.c 's/if (page\[i\].refcount == USHRT_MAX)/if (0)/'
+mutant max-undo nvhe/guest_share.c 's/^\twhile (i--)$/\twhile (--i \&\& i < nr_pages)/'
+mutant prot nvhe/guest_share.c 's/ || !prot_valid(prot))/)/'
+mutant host-gfn nvhe/ownership.c 's/state != PKVM_PAGE_OWNED || !host_entry_is(phys, vm, ipa >> PAGE_SHIFT)/0/'
+mutant reclaim-pfn nvhe/ownership.c 's/if (page != phys ||$/if (/'
+mutant poison nvhe/ownership.c 's/ret = guest_stage2_poison(vm, gfn << PAGE_SHIFT);/ret = guest_stage2_unmap(vm, gfn << PAGE_SHIFT, 1);/'
+mutant dying nvhe/vm_table.c 's/ || hyp_vm->is_dying) {/) {/'
+mutant one-cpu nvhe/vm_table.c 's/if (\*slot || hyp_vcpu->loaded ||/if (*slot ||/'
+mutant vcpu-index nvhe/vm_table.c 's/if (!hyp_vm || vcpu_idx >= hyp_vm->nr_vcpus)/if (!hyp_vm)/'
+mutant lock-order nvhe/ownership.c '/^void lock_host_and_guest/,/^}/{s/hyp_spin_lock(&host_mmu.lock);/guest_lock_component(vm);/;t;s/guest_lock_component(vm);/hyp_spin_lock(\&host_mmu.lock);/}'
+mutant finalize-pages nvhe/pkvm.c 's/ || hyp_vm->nr_guest_pages ||/ ||/'
+mutant pin nvhe/mem_protect.c 's/tx->initiator.id == PKVM_ID_HOST && hyp_page_count((void \*)addr)/0/'
+mutant admit nvhe/guest_stage2.c 's/if (__pkvm_host_donate_hyp(hyp_phys_to_pfn(host_mc->head), 1))/if (!addr_is_allowed_memory(host_mc->head))/'
+echo "1..$n"
+echo "# $((n - missed)) of $n noticed"
+[ "$missed" = 0 ]
