@@ -860,7 +860,8 @@ static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
-	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests), T(recycle), T(walk),
+	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
+	T(recycle), T(walk),
 };
 
 #define NR_TESTS	ARRAY_SIZE(tests)

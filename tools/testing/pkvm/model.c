@@ -426,12 +426,13 @@ static void check_vm(struct mvm *vm)
 	mark_pool(&hyp_vm->pool);
 	for (int i = 0; i < NR_SLOTS; i++) {
 		enum slot_kind kind = vm->slots[i].kind;
+		bool device = kind == SLOT_MMIO;
 
 		want += kind != SLOT_NONE;
 		mapped += kind == SLOT_PAGE || kind == SLOT_BLOCK;
 		/* What was memory once never is a device's, nor the other way round. */
 		if (vm->protected && kind != SLOT_NONE &&
-		    model_is_ram(vm, slot_gfn(i), 1) != (kind != SLOT_MMIO))
+		    model_is_ram(vm, slot_gfn(i), 1) == device)
 			die("a guest has an entry of kind %d at %#lx", kind,
 			    slot_gfn(i) * PAGE_SIZE);
 	}
