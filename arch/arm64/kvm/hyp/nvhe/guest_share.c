@@ -51,7 +51,7 @@ static bool prot_valid(enum kvm_pgtable_prot prot)
 }
 
 /*
- * The entry of the page that begins the block around @page. It is there, even where
+ * What describes the page that begins the block around @phys. It is there, even where
  * that is no memory: see pkvm_guests_map().
  */
 static struct hyp_page *block_head(phys_addr_t phys)
