@@ -11,6 +11,7 @@
  */
 
 #include <linux/kvm_host.h>
+#include <linux/uaccess.h>
 
 #include <asm/kvm_pkvm.h>
 
@@ -96,6 +97,35 @@ int pkvm_check_run(struct kvm_vcpu *vcpu)
 
 	return irqchip_in_kernel(kvm) &&
 	       kvm->arch.vgic.vgic_model == KVM_DEV_TYPE_ARM_VGIC_V3 ? 0 : -EINVAL;
+}
+
+/**
+ * pkvm_enable_protected_vm_cap() - KVM_ENABLE_CAP of KVM_CAP_ARM_PROTECTED_VM.
+ * @kvm: the VM, of any kind.
+ * @cap: what is asked for: its flags are the number of a request, not flags.
+ *
+ * The interface is that of crosvm and Android. A host has no firmware to start its
+ * guests with: INFO says so, and there is no address to put it at.
+ *
+ * Return: 0; -EINVAL for a VM that is not protected, a request that is not known, an
+ * argument that must be zero, and for SET_FW_IPA; -EFAULT when INFO's buffer
+ * cannot be written.
+ */
+int pkvm_enable_protected_vm_cap(struct kvm *kvm, struct kvm_enable_cap *cap)
+{
+	const struct kvm_protected_vm_info info = {};
+
+	if (!kvm_vm_is_protected(kvm) || cap->args[1] || cap->args[2] || cap->args[3])
+		return -EINVAL;
+
+	switch (cap->flags) {
+	case KVM_CAP_ARM_PROTECTED_VM_FLAGS_INFO:
+		return copy_to_user(u64_to_user_ptr(cap->args[0]), &info, sizeof(info)) ?
+		       -EFAULT : 0;
+	case KVM_CAP_ARM_PROTECTED_VM_FLAGS_SET_FW_IPA:
+	default:
+		return -EINVAL;
+	}
 }
 
 /**

@@ -253,6 +253,51 @@ TEST_F_TIMEOUT(vm, i8_attributes_refused, TIMEOUT)
 	EXPECT_EQ(ioctl_errno(self->vcpu->fd, KVM_SET_GUEST_DEBUG, &debug), EPERM);
 }
 
+/* What crosvm asks of a protected VM: the answers that it goes on with. */
+TEST_F_TIMEOUT(vm, protected_vm_cap, TIMEOUT)
+{
+	struct kvm_protected_vm_info info;
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_ARM_PROTECTED_VM,
+		.flags = KVM_CAP_ARM_PROTECTED_VM_FLAGS_INFO,
+		.args = { (uintptr_t)&info },
+	};
+	uint64_t bits = pkvm_max_ipa_bits();
+	int i, ordinary;
+
+	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_ARM_PROTECTED_VM), 1);
+	EXPECT_EQ(ioctl(self->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PROTECTED_VM), 1);
+
+	/* There is no firmware, and no address to put it at. */
+	memset(&info, 0xff, sizeof(info));
+	EXPECT_EQ(ioctl_errno(self->vm->fd, KVM_ENABLE_CAP, &cap), 0);
+	EXPECT_EQ(info.firmware_size, 0);
+	for (i = 0; i < ARRAY_SIZE(info.reserved); i++)
+		EXPECT_EQ(info.reserved[i], 0);
+	cap.args[0] = 0;
+	EXPECT_EQ(ioctl_errno(self->vm->fd, KVM_ENABLE_CAP, &cap), EFAULT);
+	cap.args[0] = (uintptr_t)&info;
+	for (i = 1; i < ARRAY_SIZE(cap.args); i++) {
+		cap.args[i] = 1;
+		EXPECT_EQ(ioctl_errno(self->vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+		cap.args[i] = 0;
+	}
+	cap.flags = KVM_CAP_ARM_PROTECTED_VM_FLAGS_SET_FW_IPA;
+	cap.args[0] = 0x7fc00000;
+	EXPECT_EQ(ioctl_errno(self->vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+	cap.flags = 2;
+	EXPECT_EQ(ioctl_errno(self->vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+
+	ordinary = pkvm_create_fd(bits);
+	ASSERT_GE(ordinary, 0);
+	cap.flags = KVM_CAP_ARM_PROTECTED_VM_FLAGS_INFO;
+	cap.args[0] = (uintptr_t)&info;
+	EXPECT_EQ(ioctl(ordinary, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PROTECTED_VM), 0);
+	EXPECT_EQ(ioctl_errno(ordinary, KVM_ENABLE_CAP, &cap), EINVAL);
+	close(ordinary);
+	EXPECT_EQ(pkvm_must(self->vcpu, guest_nop), 0);
+}
+
 TEST_F_TIMEOUT(vm, i6_memslot_flags_refused, TIMEOUT)
 {
 	static const uint32_t flags[] = {
