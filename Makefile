@@ -20,10 +20,12 @@ ifneq ($(BASE),)
 export BASE
 endif
 
-# DEBUG=1 builds the host with the checkers on, beside the ordinary one.
-HOST		:= $(BUILD)/host$(if $(DEBUG),-debug)
+# DEBUG=1 builds the host with the checkers on, beside the ordinary one; EL2_DEBUG=1
+# with those of EL2 only, which do not make it slow.
+HOST		:= $(BUILD)/host$(if $(DEBUG),-debug,$(if $(EL2_DEBUG),-el2-debug))
 HOST_FRAGMENTS	:= $(CONFIGS)/pkvm_host.config $(CONFIGS)/pkvm_test.config \
-		   $(if $(DEBUG),$(CONFIGS)/pkvm_debug.config) $(EXTRA_CONFIG)
+		   $(if $(DEBUG),$(CONFIGS)/pkvm_debug.config) \
+		   $(if $(EL2_DEBUG),$(CONFIGS)/pkvm_el2_debug.config) $(EXTRA_CONFIG)
 BASE_OBJ	:= $(BUILD)/base-obj
 GUEST		:= $(BUILD)/guest
 DEB		:= $(BUILD)/deb
@@ -52,7 +54,8 @@ help:			## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | \
 		expand -t 18
 	@echo
-	@echo 'BASE=VERSION of linux-source-6.12 · JOBS=N · V=1 · DEBUG=1 (image)'
+	@echo 'BASE=VERSION of linux-source-6.12 · JOBS=N · V=1'
+	@echo 'DEBUG=1, EL2_DEBUG=1 (image): build/host-debug, build/host-el2-debug'
 	@echo 'EXTRA_CONFIG=FILE (image) · T="SUITE[.TEST] ..." (check)'
 	@echo 'T="VARIANT ..." (check-negative)'
 

@@ -50,15 +50,6 @@ static bool prot_valid(enum kvm_pgtable_prot prot)
 	       type != SHARE_TYPE && !(type && (prot & KVM_PGTABLE_PROT_X));
 }
 
-/*
- * What describes the page that begins the block around @phys. It is there, even where
- * that is no memory: see pkvm_guests_map().
- */
-static struct hyp_page *block_head(phys_addr_t phys)
-{
-	return hyp_phys_to_page(ALIGN_DOWN(phys, PMD_SIZE));
-}
-
 /**
  * pkvm_guests_map() - Does an ordinary guest map any page of a range?
  * @phys: first page; all are memory that the host owns.

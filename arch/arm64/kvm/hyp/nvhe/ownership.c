@@ -32,13 +32,6 @@
 #include <nvhe/ownership.h>
 #include <nvhe/vm_table.h>
 
-/*
- * An invalid entry of the host's table for a guest's page. The owner field is
- * PKVM_ID_GUEST; bit 10 stays clear, as KVM_INVALID_PTE_LOCKED is there.
- */
-#define HOST_ENTRY_GFN		GENMASK_ULL(51, 12)
-#define HOST_ENTRY_VM		GENMASK_ULL(59, 52)
-
 static kvm_pte_t host_guest_entry(struct pkvm_hyp_vm *vm, u64 gfn)
 {
 	BUILD_BUG_ON(KVM_MAX_PVMS - 1 > FIELD_MAX(HOST_ENTRY_VM));

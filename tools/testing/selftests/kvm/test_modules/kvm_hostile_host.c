@@ -231,7 +231,9 @@ static int do_info(struct khh_info *info)
 {
 	*info = (struct khh_info) {
 		.first_id	= __KVM_HOST_SMCCC_FUNC___pkvm_prot_finalize,
-		.nr_ids		= __KVM_HOST_SMCCC_FUNC___pkvm_finalize_teardown_vm + 1,
+		.nr_ids		= IS_ENABLED(CONFIG_NVHE_EL2_DEBUG) ?
+				  __KVM_HOST_SMCCC_FUNC___pkvm_dump_guest_page + 1 :
+				  __KVM_HOST_SMCCC_FUNC___pkvm_finalize_teardown_vm + 1,
 		.max_vms	= KVM_MAX_PVMS,
 		.handle_offset	= PKVM_HANDLE_OFFSET,
 		.max_pages	= PTRS_PER_PTE,

@@ -14,6 +14,13 @@
 
 #include <nvhe/pkvm.h>
 
+/*
+ * An invalid entry of the host's table for a guest's page. The owner field is
+ * PKVM_ID_GUEST; bit 10 stays clear, as KVM_INVALID_PTE_LOCKED is there.
+ */
+#define HOST_ENTRY_GFN		GENMASK_ULL(51, 12)
+#define HOST_ENTRY_VM		GENMASK_ULL(59, 52)
+
 /* Pages that one hypercall may move; bounds the time spent at EL2. */
 #define PKVM_MAX_PAGES_PER_CALL	PTRS_PER_PTE
 

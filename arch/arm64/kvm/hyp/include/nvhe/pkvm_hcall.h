@@ -20,4 +20,9 @@ void handle___pkvm_start_teardown_vm(struct kvm_cpu_context *host_ctxt);
 void handle___pkvm_reclaim_guest_pages(struct kvm_cpu_context *host_ctxt);
 void handle___pkvm_finalize_teardown_vm(struct kvm_cpu_context *host_ctxt);
 
+/* table_dump.c, with CONFIG_NVHE_EL2_DEBUG only */
+void handle___pkvm_dump_host_page(struct kvm_cpu_context *host_ctxt);
+void handle___pkvm_dump_hyp_page(struct kvm_cpu_context *host_ctxt);
+void handle___pkvm_dump_guest_page(struct kvm_cpu_context *host_ctxt);
+
 #endif /* __KVM_NVHE_PKVM_HCALL_H__ */
