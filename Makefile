@@ -46,7 +46,7 @@ HINT		= make deps installs what a build needs; to build by hand: \
 .NOTPARALLEL:
 .PHONY: help deps run shell check style tree save status delta series \
 	series-build verify-tree verify-bases image guest debian-guest pvm \
-	selftests initramfs deb clean distclean have-tree guests base-image \
+	selftests initramfs plugin deb clean distclean have-tree guests base-image \
 	bench check-negative
 
 help:			## this list
@@ -67,7 +67,7 @@ run: deps image guest pvm initramfs	## boot the host, start a protected guest, t
 shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with the tools and guests at hand
 	@tools/qemu/run --shell
 
-check: deps image guest debian-guest pvm selftests initramfs	## all tests, in KTAP; the last line is "N passed, N failed"
+check: deps image guest debian-guest pvm selftests initramfs plugin	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
 
 check-negative: deps image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
@@ -156,6 +156,11 @@ debian-guest: deps	## Debian's stock arm64 cloud kernel, as a second guest, buil
 pvm: have-tree		## the small VMM and its helpers, build/pvm
 	@$(STEP) --what 'building the VMM' pvm -- \
 		$(KMAKE) -C $(TREE)/tools/virt/pvm O=$(BUILD)/pvm
+
+plugin: deps		## the plugin of QEMU that sees which code of EL2 runs, build/plugin
+	@mkdir -p $(BUILD)/plugin
+	@gcc -O2 -Wall -shared -fPIC -o $(BUILD)/plugin/el2cover.so \
+		tools/qemu/plugin/el2cover.c
 
 selftests: have-tree	## the KVM selftests of the tree, build/selftests
 	@tools/qemu/selftests
