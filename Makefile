@@ -73,7 +73,7 @@ check: deps image guest debian-guest pvm selftests initramfs plugin	## all tests
 check-negative: deps image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
 	@tools/qemu/check-negative $(T)
 
-bench: deps image base-image selftests initramfs	## the cost of stage-2 faults, base and ours, in instructions
+bench: deps image base-image selftests initramfs	## the cost of faults and exits of guests, base and ours, in instructions
 	@tools/qemu/bench
 
 style:			## the style checks alone
