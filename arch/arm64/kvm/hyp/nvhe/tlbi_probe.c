@@ -37,6 +37,10 @@ void hyp_probe_tlbi(void *zeroes)
 	void *text = (void *)ALIGN_DOWN((unsigned long)__hyp_text_start, PAGE_SIZE);
 
 	/* Two pages that differ; if they did not, nothing would be shown. */
-	if (!read_through_fixmap(text) || read_through_fixmap(zeroes))
-		hyp_tlbi_va_broken = true;
+	if (read_through_fixmap(text) && !read_through_fixmap(zeroes))
+		return;
+
+	hyp_tlbi_va_broken = true;
+	/* The TLB still has the text there, and whoever comes next may write. */
+	hyp_fixmap_unmap();
 }
