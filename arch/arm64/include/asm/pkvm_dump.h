@@ -13,6 +13,7 @@
 #define __ASM_PKVM_DUMP_H
 
 #include <linux/bits.h>
+#include <linux/errno.h>
 
 /* In result 3: the level of the table that the entry stands in, signed. */
 #define PKVM_DUMP_LEVEL		GENMASK_ULL(7, 0)
@@ -38,5 +39,17 @@
 /* The states in the software bits of an entry that is valid; both clear: owned. */
 #define PKVM_DUMP_SHARED	BIT_ULL(55)	/* the owner lends it */
 #define PKVM_DUMP_BORROWED	BIT_ULL(56)	/* somebody else's */
+
+struct kvm;
+struct ptdump_pg_state;
+
+#ifdef CONFIG_NVHE_EL2_DEBUG
+int pkvm_ptdump_guest(struct kvm *kvm, struct ptdump_pg_state *st);
+#else
+static inline int pkvm_ptdump_guest(struct kvm *kvm, struct ptdump_pg_state *st)
+{
+	return -EOPNOTSUPP;
+}
+#endif
 
 #endif /* __ASM_PKVM_DUMP_H */
