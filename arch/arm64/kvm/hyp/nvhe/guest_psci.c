@@ -49,7 +49,7 @@ void pkvm_init_power_state(struct pkvm_hyp_vcpu *hyp_vcpu, bool boot)
 int pkvm_power_up(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct vcpu_reset_state *reset = &hyp_vcpu->vcpu.arch.reset_state;
-	const struct kvm_cpu_context *host_ctxt = &hyp_vcpu->host_vcpu->arch.ctxt;
+	struct kvm_cpu_context *host_ctxt = &hyp_vcpu->host_vcpu->arch.ctxt;
 
 	switch (READ_ONCE(hyp_vcpu->power_state)) {
 	case PSCI_0_2_AFFINITY_LEVEL_ON:
@@ -77,6 +77,8 @@ int pkvm_power_up(struct pkvm_hyp_vcpu *hyp_vcpu)
 		reset->reset = false;
 	}
 
+	/* From here on no PC of the host's is the guest's: let nobody print it as one. */
+	WRITE_ONCE(host_ctxt->regs.pc, 0);
 	WRITE_ONCE(hyp_vcpu->power_state, PSCI_0_2_AFFINITY_LEVEL_ON);
 
 	return 0;
