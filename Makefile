@@ -47,11 +47,11 @@ HINT		= make deps installs what a build needs; to build by hand: \
 .PHONY: help deps run shell check style tree save status delta series \
 	series-build verify-tree verify-bases image guest debian-guest pvm \
 	selftests initramfs plugin deb clean distclean have-tree guests base-image \
-	bench check-negative
+	bench check-negative el2-debug-image
 
 help:			## this list
 	@echo 'make TARGET [VARIABLE=VALUE ...]'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | \
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | \
 		expand -t 18
 	@echo
 	@echo 'BASE=VERSION of linux-source-6.12 · JOBS=N · V=1'
@@ -67,10 +67,10 @@ run: deps image guest pvm initramfs	## boot the host, start a protected guest, t
 shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with the tools and guests at hand
 	@tools/qemu/run --shell
 
-check: deps image guest debian-guest pvm selftests initramfs plugin	## all tests, in KTAP; the last line is "N passed, N failed"
+check: deps image el2-debug-image guest debian-guest pvm selftests initramfs plugin	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
 
-check-negative: deps image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
+check-negative: deps image el2-debug-image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
 	@tools/qemu/check-negative $(T)
 
 bench: deps image base-image selftests initramfs	## the cost of faults and exits of guests, base and ours, in instructions
@@ -115,11 +115,17 @@ have-tree: deps
 
 # --- what is built
 
+# EL2_DEBUG changes a few objects only: the others are those of the ordinary host.
 image: have-tree	## the host kernel, build/host/arch/arm64/boot/Image
+	@$(if $(EL2_DEBUG),[ -d $(HOST) ] || [ ! -f $(BUILD)/host/vmlinux ] || \
+		cp -a $(BUILD)/host $(HOST))
 	@tools/tree/mkconfig --cross $(CROSS_COMPILE) $(TREE) $(HOST) $(HOST_FRAGMENTS)
 	@$(STEP) --what 'building the host kernel' --about 1900 \
 		--hint '$(call HINT,linux,$(HOST))' $(notdir $(HOST)) -- \
 		$(KMAKE) -C $(TREE) O=$(HOST) Image modules
+
+el2-debug-image:	## the same with EL2's checks of itself, build/host-el2-debug: make image EL2_DEBUG=1
+	@$(MAKE) --no-print-directory image EL2_DEBUG=1 DEBUG=
 
 guest: have-tree	## the guest kernel, the unmodified base, build/guest/arch/arm64/boot/Image
 	@tools/tree/tree pristine
