@@ -25,6 +25,12 @@
 #include <nvhe/memory.h>
 #include <nvhe/mm.h>
 
+/*
+ * Tables that a guest can have for pages which it calls a device's. No memslot
+ * bounds those, and the pages are the host's: enough for windows of some GiB.
+ */
+#define MAX_GUARD_TABLES	(SZ_4M >> PAGE_SHIFT)
+
 #define GUEST_ENTRY_ID(pte)	FIELD_GET(KVM_INVALID_PTE_OWNER_MASK, pte)
 
 /*
@@ -503,8 +509,8 @@ void guest_scrub_page(phys_addr_t phys)
  * Takes the VM's lock. Asking twice for one page is no error.
  *
  * Return: 0; -EINVAL for an unaligned address or one beyond the VM's IPA size;
- * -EEXIST where the guest has memory, or could; -ENOMEM when the host must top up the
- * table pages first.
+ * -EEXIST where the guest has memory, or could; -ENOSPC when its devices' pages lie in
+ * too many tables; -ENOMEM when the host must top up the table pages first.
  */
 int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 {
@@ -529,12 +535,19 @@ int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 	}
 
 	need = guest_stage2_tables_needed(vm, ipa, 1);
-	if (need > (int)hyp_vcpu->stage2_mc.nr_pages)
+	if (need > (int)(MAX_GUARD_TABLES - vm->nr_guard_tables)) {
+		ret = -ENOSPC;
+		goto unlock;
+	}
+	if (need > (int)hyp_vcpu->stage2_mc.nr_pages) {
 		ret = -ENOMEM;
-	else
-		ret = kvm_pgtable_stage2_set_owner(&vm->pgt, ipa, PAGE_SIZE,
-						   &hyp_vcpu->stage2_mc,
-						   PKVM_GUEST_MMIO);
+		goto unlock;
+	}
+
+	ret = kvm_pgtable_stage2_set_owner(&vm->pgt, ipa, PAGE_SIZE,
+					   &hyp_vcpu->stage2_mc, PKVM_GUEST_MMIO);
+	if (!ret)
+		vm->nr_guard_tables += need;
 unlock:
 	guest_unlock_component(vm);
 

@@ -256,6 +256,35 @@ TEST_F_TIMEOUT(hvc, guard_bad_arguments, TIMEOUT)
 	EXPECT_EQ(hvc(self->vcpu, PKVM_HVC_GUARD_MAP, PKVM_DEV_IPA, 0, 0), 0);
 }
 
+/* Each of its pages needs a table of its own; returns how many there are. */
+static uint64_t guest_guard_far_apart(uint64_t ipa, uint64_t step, uint64_t max)
+{
+	uint64_t i;
+
+	for (i = 0; i < max; i++) {
+		if (guest_hvc_quiet(PKVM_HVC_GUARD_MAP, ipa + i * step, 0, 0))
+			break;
+	}
+	return i;
+}
+
+/* The tables are the host's memory, and no memslot bounds them. */
+TEST_F_TIMEOUT(hvc, i5_guard_takes_no_more_tables_than_it_may, TIMEOUT)
+{
+	uint64_t page = getpagesize(), step = page * page / 8, ipa = 1UL << 36;
+	uint64_t most = SZ_4M / page, nr;
+
+	nr = pkvm_must(self->vcpu, guest_guard_far_apart, ipa, step, most + 1);
+	EXPECT_GT(nr, most / 2);
+	EXPECT_LE(nr, most);
+	/* Beside one that is there no table is needed, nor is one for memory. */
+	EXPECT_EQ(hvc(self->vcpu, PKVM_HVC_GUARD_MAP, ipa + page, 0, 0), 0);
+	EXPECT_EQ(hvc(self->vcpu, PKVM_HVC_GUARD_MAP, ipa + nr * step, 0, 0),
+		  PKVM_SMCCC_INVALID_PARAMETER);
+	pkvm_must(self->vcpu, guest_store, PKVM_MEM_IPA, 7);
+	EXPECT_EQ(pkvm_must(self->vcpu, guest_load, PKVM_MEM_IPA), 7);
+}
+
 static bool exits_as_store(struct pkvm_vcpu *vcpu, uint64_t ipa, uint64_t val)
 {
 	struct kvm_run *run = vcpu->run;
