@@ -76,6 +76,11 @@ static uint64_t guest_cntvct(void)
 	return read_sysreg(cntvct_el0);
 }
 
+static uint64_t guest_ctr(void)
+{
+	return read_sysreg(ctr_el0);
+}
+
 /* The CPU interface of the GIC, as a kernel sets it up. */
 static uint64_t guest_gic_cpu_interface(void)
 {
@@ -509,6 +514,19 @@ TEST_F_TIMEOUT(regs, readable_registers, TIMEOUT)
 	}
 	EXPECT_EQ(self->vcpu->out[4] & 1, 1);
 	EXPECT_EQ(self->vcpu->out[5], 0xf0);
+}
+
+/* A host that called lines longer than they are would have the guest clean too few. */
+TEST_F_TIMEOUT(regs, i8_cache_type_is_the_machines, TIMEOUT)
+{
+	const uint64_t id = KVM_ARM64_SYS_REG(SYS_CTR_EL0), dminline = 1UL << 16;
+	struct pkvm_vm *vm = pkvm_vm_create(NULL);
+	uint64_t val;
+
+	EXPECT_EQ(pkvm_get_reg(pkvm_vcpu0(vm), id, &val), 0);
+	EXPECT_EQ(pkvm_set_reg(pkvm_vcpu0(vm), id, val - dminline), 0);
+	EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_ctr), read_sysreg(ctr_el0));
+	pkvm_vm_free(vm);
 }
 
 static void expect_undef(struct __test_metadata *_metadata, struct pkvm_vcpu *vcpu,
