@@ -83,7 +83,8 @@ int host_check_owned(phys_addr_t phys, u64 nr_pages, bool *memory)
 	struct pkvm_leaf leaf;
 	u64 end, next;
 
-	if (check_add_overflow(phys, nr_pages << PAGE_SHIFT, &end) ||
+	/* No pages could be beyond the end of the table, where no entry is. */
+	if (!nr_pages || check_add_overflow(phys, nr_pages << PAGE_SHIFT, &end) ||
 	    end > BIT_ULL(host_mmu.pgt.ia_bits))
 		return -EPERM;
 
