@@ -26,6 +26,31 @@ static bool el2_has_vcpus(struct kvm *kvm)
 }
 
 /**
+ * pkvm_check_vcpu_create() - May KVM_CREATE_VCPU add a vCPU?
+ * @kvm: any VM.
+ *
+ * Return: 0; -EBUSY in protected mode after the VM's first run.
+ */
+int pkvm_check_vcpu_create(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->arch.pkvm.handle) ? -EBUSY : 0;
+}
+
+/**
+ * pkvm_check_vcpu_known() - Does EL2 know a vCPU that is to run for the first time?
+ * @vcpu: the vCPU, whose VM is known in protected mode.
+ *
+ * A vCPU that was created while another one ran for the first time may have been too
+ * late.
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pkvm_check_vcpu_known(struct kvm_vcpu *vcpu)
+{
+	return vcpu->vcpu_idx < vcpu->kvm->arch.pkvm.nr_vcpus ? 0 : -EBUSY;
+}
+
+/**
  * pkvm_check_vcpu_init() - May KVM_ARM_VCPU_INIT do this?
  * @vcpu: the vCPU, of any VM.
  * @init: what is asked for.

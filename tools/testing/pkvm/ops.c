@@ -246,7 +246,7 @@ long op_hyp_donate_host(u64 pfn, u64 nr)
 long op_share_ffa(u64 pfn, u64 nr)
 {
 	u64 phys = pfn << PAGE_SHIFT;
-	long want = model_alone(phys, nr) ? 0 : -EPERM, ret;
+	long want = nr && model_alone(phys, nr) ? 0 : -EPERM, ret;
 
 	fake_step();
 	ret = __pkvm_host_share_ffa(pfn, nr);
@@ -394,7 +394,7 @@ long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected
 	if (!want) {
 		struct kvm *kvm = host_ptr(host);
 
-		kvm->created_vcpus = nr_vcpus;
+		kvm->arch.pkvm.nr_vcpus = nr_vcpus;
 		kvm->arch.pkvm.enabled = protected;
 		want = PKVM_HANDLE_OFFSET + idx;
 		if (!nr_vcpus || nr_vcpus > 512)

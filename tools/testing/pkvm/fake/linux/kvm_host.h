@@ -55,6 +55,7 @@ struct kvm_protected_vm {
 	pkvm_handle_t handle;
 	struct kvm_hyp_memcache teardown_mc;
 	bool enabled;
+	unsigned int nr_vcpus;
 };
 
 struct kvm_arch {

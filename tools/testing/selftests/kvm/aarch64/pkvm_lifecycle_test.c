@@ -15,6 +15,7 @@
 #include <linux/psci.h>
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "kselftest_harness.h"
 #include "kvm_util.h"
@@ -104,6 +105,87 @@ TEST_F_TIMEOUT(create, i10_ordinary_vm, TIMEOUT)
 	pkvm_vm_close(vm);
 	EXPECT_EQ(((uint64_t *)vm->mem)[7], pkvm_pattern(1, 7));
 	pkvm_vm_free(vm);
+}
+
+/* EL2 takes the vCPUs that there are at the first run. */
+TEST_F_TIMEOUT(create, i5_vcpu_after_the_first_run, TIMEOUT)
+{
+	struct pkvm_opts opts = { .ordinary = true, .no_gic = true };
+	struct pkvm_vm *vm;
+
+	if (!pkvm_protected_mode())
+		SKIP(return, "KVM is not in protected mode");
+	vm = pkvm_vm_create(&opts);
+	pkvm_must(pkvm_vcpu0(vm), guest_nop);
+	EXPECT_EQ(ioctl_errno(vm->fd, KVM_CREATE_VCPU, 1), EBUSY);
+	pkvm_must(pkvm_vcpu0(vm), guest_nop);
+	pkvm_vm_free(vm);
+}
+
+struct late_vcpu {
+	struct pkvm_vm *vm;
+	int delay;
+	bool go;
+	int fd;
+};
+
+static void *create_late_vcpu(void *arg)
+{
+	struct late_vcpu *late = arg;
+	int i;
+
+	while (!READ_ONCE(late->go))
+		;
+	for (i = 0; i < late->delay; i++)
+		asm volatile("nop");
+	late->fd = ioctl(late->vm->fd, KVM_CREATE_VCPU, 1);
+	return NULL;
+}
+
+/* Whether it comes in time or not: it runs, or it is refused. */
+TEST_F_TIMEOUT(create, i5_vcpu_during_the_first_run, TIMEOUT)
+{
+	struct pkvm_opts opts = { .ordinary = true, .no_gic = true };
+	int i, ret, refused = 0, ran = 0;
+
+	for (i = 0; i < 40; i++) {
+		struct late_vcpu late = { .delay = i * 500 };
+		struct pkvm_vm *vm = pkvm_vm_create(&opts);
+		struct pkvm_vcpu *vcpu = &vm->vcpus[1];
+		pthread_t thread;
+
+		late.vm = vm;
+		ASSERT_EQ(pthread_create(&thread, NULL, create_late_vcpu, &late), 0);
+		WRITE_ONCE(late.go, true);
+		pkvm_must(pkvm_vcpu0(vm), guest_nop);
+		pthread_join(thread, NULL);
+		if (late.fd < 0) {
+			refused++;
+			pkvm_vm_free(vm);
+			continue;
+		}
+		*vcpu = (struct pkvm_vcpu) {
+			.vm = vm, .id = 1, .fd = late.fd,
+			.run_size = pkvm_vcpu0(vm)->run_size,
+		};
+		vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE,
+				 MAP_SHARED, vcpu->fd, 0);
+		ASSERT_NE(vcpu->run, MAP_FAILED);
+		vm->nr_vcpus = 2;
+		ASSERT_EQ(pkvm_vcpu_init(vcpu, false), 0);
+		pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.pstate), 0x3c5);
+		pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.pc), (uintptr_t)pkvm_guest_entry);
+		pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]),
+			     (uintptr_t)&pkvm_guest_cpus[1]);
+		ret = pkvm_call_timeout(vcpu, 10000, guest_nop);
+		EXPECT_TRUE(ret == PKVM_RETURNED || ret == -EBUSY) {
+			TH_LOG("round %d: %d", i, ret);
+		}
+		ran += ret == PKVM_RETURNED;
+		refused += ret == -EBUSY;
+		pkvm_vm_free(vm);
+	}
+	TH_LOG("%d refused, %d ran", refused, ran);
 }
 
 TEST_F_TIMEOUT(create, ipa_sizes, TIMEOUT)

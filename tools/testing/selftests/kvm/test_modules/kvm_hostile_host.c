@@ -256,7 +256,7 @@ static int do_vm(struct khh_vm *args)
 	args->is_protected = kvm->arch.pkvm.enabled;
 	args->ipa_bits = VTCR_EL2_IPA(kvm->arch.mmu.vtcr);
 	args->addr = (u64)kvm;
-	args->created_addr = (u64)&kvm->created_vcpus;
+	args->created_addr = (u64)&kvm->arch.pkvm.nr_vcpus;
 	args->pfn = is_vmalloc_addr(kvm) ? vmalloc_to_pfn(kvm) :
 					    PHYS_PFN(virt_to_phys(kvm));
 	args->guest_pfn = page ? page_to_pfn(page) : 0;
@@ -309,6 +309,8 @@ static int do_mc(struct khh_mc *args)
 	args->x_addr = (u64)&vcpu->arch.ctxt.regs.regs[0];
 	args->pstate_addr = (u64)&vcpu->arch.ctxt.regs.pstate;
 	args->cpu_if_addr = (u64)&vcpu->arch.vgic_cpu.vgic_v3;
+	args->cval_addr = (u64)&vcpu->arch.ctxt.sys_regs[CNTV_CVAL_EL0];
+	args->cntv_ctl_addr = (u64)&vcpu->arch.ctxt.sys_regs[CNTV_CTL_EL0];
 	return err;
 }
 
@@ -491,7 +493,7 @@ static int do_pins(struct khh_pins *args)
 	args->made = 0;
 	args->ret = -ENOMEM;
 	if (m->kvm && m->vcpu) {
-		m->kvm->created_vcpus = KVM_MAX_VCPUS;
+		m->kvm->arch.pkvm.nr_vcpus = KVM_MAX_VCPUS;
 		vcpu_set_flag(m->vcpu, VCPU_INITIALIZED);
 		if (args->sve) {
 			vcpu_set_flag(m->vcpu, GUEST_HAS_SVE);

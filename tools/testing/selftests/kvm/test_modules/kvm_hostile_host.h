@@ -106,7 +106,7 @@ struct khh_vm {
 	__u32 ipa_bits;		/* out */
 	__u32 is_protected;	/* out */
 	__u64 addr;		/* out: struct kvm */
-	__u64 created_addr;	/* out: its number of vCPUs; 4 bytes */
+	__u64 created_addr;	/* out: vCPUs that EL2 is told of; 4 bytes */
 	__u64 pfn;		/* out: its first page */
 	__u64 gfn;		/* in: of a page that a protected guest has */
 	__u64 guest_pfn;	/* out: that page, or 0 */
@@ -133,6 +133,8 @@ struct khh_mc {
 	__u64 x_addr;		/* out: general registers, of which x0 is an answer */
 	__u64 pstate_addr;	/* out: PSTATE that the guest is to start with */
 	__u64 cpu_if_addr;	/* out: struct vgic_v3_cpu_if */
+	__u64 cval_addr;	/* out: CNTV_CVAL_EL0 to be loaded */
+	__u64 cntv_ctl_addr;	/* out: CNTV_CTL_EL0, the same */
 };
 
 struct khh_pages {
