@@ -57,6 +57,7 @@ unsigned int fake_irq_after;
 int fake_init_vcpu_ret;
 unsigned int fake_live_vcpus;
 bool fake_donating;
+void (*fake_other_cpu)(void);
 phys_addr_t fake_s1_pool, fake_s2_pool;
 void (*fake_where)(void);
 
@@ -410,6 +411,12 @@ void fake_unlock(hyp_spinlock_t *lock)
 		die("a lock is dropped that was not taken last");
 	lock->owner = 0;
 	nr_held--;
+	if (fake_other_cpu && lock == &vm_table_lock) {
+		void (*fn)(void) = fake_other_cpu;
+
+		fake_other_cpu = NULL;
+		fn();
+	}
 }
 
 void fake_assert_held(hyp_spinlock_t *lock, const char *words)

@@ -101,6 +101,8 @@ extern unsigned int fake_irq_after;
 extern int fake_init_vcpu_ret;
 /* vCPUs whose registers are set up. */
 extern unsigned int fake_live_vcpus;
+/* What another CPU does once, as soon as this one drops vm_table_lock. */
+extern void (*fake_other_cpu)(void);
 /* The pages that leave the host in this step: it may not be able to write then. */
 extern bool fake_donating;
 extern struct kvm_vcpu_fault_info fake_fault;

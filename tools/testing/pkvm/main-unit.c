@@ -195,6 +195,9 @@ static void test_ffa(void)
 {
 	u64 pfn = PFN(HOST_MEM);
 
+	is(op_share_ffa(pfn, 0), -EPERM);
+	/* Nothing, at the end of what the table has entries for. */
+	is(op_share_ffa(1UL << (fake_features.pa_bits - 12), 0), -EPERM);
 	is(op_share_ffa(pfn, 4), 0);
 	is(op_share_ffa(pfn + 3, 2), -EPERM);
 	is(op_share_hyp(pfn), -EPERM);
@@ -235,6 +238,32 @@ static void test_init_vm(void)
 	is(op_finalize(handle), 0);
 	is(op_finalize(handle), -ENOENT);
 	is(op_start_teardown(handle), -ENOENT);
+	is(op_unshare_hyp(PFN(host)), 0);
+}
+
+/* The first handle is easily guessed. */
+static void end_first_vm(void)
+{
+	check(!__pkvm_start_teardown_vm(PKVM_HANDLE_OFFSET));
+	check(!__pkvm_finalize_teardown_vm(PKVM_HANDLE_OFFSET));
+}
+
+/* A VM that is gone before the call that made it has returned. */
+static void test_init_vm_race(void)
+{
+	phys_addr_t host = take(PAGE_SIZE), vm = take(VM_SIZE), pgd = take(pgd_size());
+	struct kvm *kvm = host_ptr(host);
+
+	is(op_share_hyp(PFN(host)), 0);
+	memcpy(host_ptr(vm), &ram, sizeof(ram));
+	kvm->arch.pkvm.nr_vcpus = 1;
+	kvm->arch.pkvm.enabled = true;
+	fake_step();
+	fake_other_cpu = end_first_vm;
+	is(__pkvm_init_vm(el2_ptr(host), HOST_VIEW + vm, HOST_VIEW + pgd),
+	   PKVM_HANDLE_OFFSET);
+	check(!fake_other_cpu);
+	is(op_finalize(PKVM_HANDLE_OFFSET), -ENOENT);
 	is(op_unshare_hyp(PFN(host)), 0);
 }
 
@@ -571,6 +600,7 @@ static void test_force_reclaim(void)
 static void test_mmio(void)
 {
 	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
+	struct pkvm_hyp_vm *hyp_vm;
 	unsigned int handle;
 
 	declare_ram(6, 1);
@@ -598,6 +628,14 @@ static void test_mmio(void)
 	is(op_mmio_unmap(ipa), 0);
 	is(op_mmio_unmap(ipa), -ENOENT);
 	is(op_mmio_allowed(ipa), false);
+	is(op_mmio_map(ipa), 0);
+	/* Where it has tables already, as often as it likes; then no more of them. */
+	hyp_vm = el2_ptr(m.vm[0].vm);
+	check(hyp_vm->nr_guard_tables <= 4);
+	hyp_vm->nr_guard_tables = SZ_4M >> PAGE_SHIFT;
+	fake_step();
+	is(pkvm_guest_mmio_map(loaded_vcpu(), window_gfn(1) << PAGE_SHIFT), -ENOSPC);
+	is(op_mmio_unmap(ipa), 0);
 	is(op_mmio_map(ipa), 0);
 	op_put();
 	is(op_start_teardown(handle), 0);
@@ -858,7 +896,7 @@ struct unit {
 #define T(n)	{ #n, test_##n }
 static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
-	T(init_vm), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
+	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
 	T(recycle), T(walk),
