@@ -256,6 +256,10 @@ TEST_F_TIMEOUT(vm, capabilities_tell_the_truth, TIMEOUT)
 		}
 	}
 	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_IRQCHIP), 1);
+	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_IOEVENTFD), 1);
+	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_USER_MEMORY), 1);
+	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_DESTROY_MEMORY_REGION_WORKS), 1);
+	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_MEMORY_FAULT_INFO), 1);
 	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_ARM_PSCI), 1);
 	EXPECT_EQ(vm_cap(self->vm, KVM_CAP_ARM_PSCI_0_2), 1);
 	EXPECT_GE(vm_cap(self->vm, KVM_CAP_NR_VCPUS), 1);
