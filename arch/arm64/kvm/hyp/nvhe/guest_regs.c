@@ -404,6 +404,22 @@ static void flush_traps(struct pkvm_hyp_vcpu *hyp_vcpu)
 	vcpu->arch.mdcr_el2 |= read_sysreg(mdcr_el2) & MDCR_EL2_HPMN_MASK;
 }
 
+/*
+ * The virtual timer is the guest's. The host has the same registers, and needs them
+ * to wake a vCPU that waits, so that it finds them as the guest left them.
+ */
+static void flush_vtimer(struct kvm_vcpu *vcpu)
+{
+	write_sysreg_el0(__vcpu_sys_reg(vcpu, CNTV_CVAL_EL0), SYS_CNTV_CVAL);
+	write_sysreg_el0(__vcpu_sys_reg(vcpu, CNTV_CTL_EL0), SYS_CNTV_CTL);
+}
+
+static void sync_vtimer(struct kvm_vcpu *vcpu)
+{
+	__vcpu_sys_reg(vcpu, CNTV_CTL_EL0) = read_sysreg_el0(SYS_CNTV_CTL);
+	__vcpu_sys_reg(vcpu, CNTV_CVAL_EL0) = read_sysreg_el0(SYS_CNTV_CVAL);
+}
+
 /* An exception at the next entry, while the context is in memory. */
 static void inject_sync(struct kvm_vcpu *vcpu, u64 esr)
 {
@@ -674,9 +690,11 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	/* Time is the CPU's: the host can neither move nor stop it. */
 	write_sysreg(0, cntvoff_el2);
+	flush_vtimer(vcpu);
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
+	sync_vtimer(vcpu);
 	fpsimd_sve_sync(vcpu);
 	sync_host_vcpu(hyp_vcpu, exit_code);
 

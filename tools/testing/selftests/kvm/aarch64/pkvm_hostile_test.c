@@ -2309,6 +2309,46 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 	}
 }
 
+/* Enabled and masked: nothing fires. */
+static uint64_t guest_set_vtimer(uint64_t cval)
+{
+	write_sysreg(cval, cntv_cval_el0);
+	write_sysreg(3, cntv_ctl_el0);
+	isb();
+	return 0;
+}
+
+static uint64_t guest_vtimer_cval(void)
+{
+	return read_sysreg(cntv_cval_el0);
+}
+
+static uint64_t guest_vtimer_ctl(void)
+{
+	return read_sysreg(cntv_ctl_el0) & 3;
+}
+
+/* S54: the host loads the virtual timer's registers, and keeps them for a while. */
+TEST_F_TIMEOUT(host, timer_that_the_host_moves, TIMEOUT)
+{
+	uint64_t cval = pkvm_pattern(self->seed, 9) >> 1;
+	struct khh_mc p = khh_vcpu_info(self->vp), a = khh_vcpu_info(self->va);
+
+	pkvm_must(self->vp, guest_set_vtimer, cval);
+	/* So that it knows when to wake the guest. */
+	EXPECT_EQ(khh_load(p.cval_addr, 8), cval);
+	khh_store(p.cval_addr, 0x1234, 8);
+	khh_store(p.cntv_ctl_addr, 0, 8);
+	EXPECT_EQ(pkvm_must(self->vp, guest_vtimer_cval), cval);
+	EXPECT_EQ(pkvm_must(self->vp, guest_vtimer_ctl), 3);
+	EXPECT_EQ(khh_load(p.cval_addr, 8), cval);
+
+	/* An ordinary guest's is the host's. */
+	pkvm_must(self->va, guest_set_vtimer, cval);
+	khh_store(a.cval_addr, 0x1234, 8);
+	EXPECT_EQ(pkvm_must(self->va, guest_vtimer_cval), 0x1234);
+}
+
 /* Base hole 12: the traps are EL2's, and what the host wants of them does not count. */
 TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
 {
