@@ -420,6 +420,30 @@ static void sync_vtimer(struct kvm_vcpu *vcpu)
 	__vcpu_sys_reg(vcpu, CNTV_CVAL_EL0) = read_sysreg_el0(SYS_CNTV_CVAL);
 }
 
+/*
+ * The host's trace follows EL1 and EL0, whoever they are, into a buffer that need not
+ * be TRBE's: none of it in a protected guest. Returns what resume_trace() wants.
+ */
+static u64 stop_trace(void)
+{
+	u64 trfcr;
+
+	if (!FIELD_GET(ID_AA64DFR0_EL1_TraceFilt_MASK, read_sysreg(id_aa64dfr0_el1)))
+		return 0;
+
+	trfcr = read_sysreg_el1(SYS_TRFCR);
+	if (trfcr)
+		write_sysreg_el1(0, SYS_TRFCR);
+
+	return trfcr;
+}
+
+static void resume_trace(u64 trfcr)
+{
+	if (trfcr)
+		write_sysreg_el1(trfcr, SYS_TRFCR);
+}
+
 /* An exception at the next entry, while the context is in memory. */
 static void inject_sync(struct kvm_vcpu *vcpu, u64 esr)
 {
@@ -475,12 +499,16 @@ static void entry_sys64(struct kvm_vcpu *vcpu, u8 answer, u64 x0)
 static void entry_abort(struct kvm_vcpu *vcpu, u8 answer, u64 x0)
 {
 	bool mmio = !kvm_vcpu_trap_is_iabt(vcpu) && kvm_vcpu_dabt_isvalid(vcpu);
-	bool cm = !kvm_vcpu_trap_is_iabt(vcpu) && kvm_vcpu_dabt_is_cm(vcpu);
+	bool cm = !kvm_vcpu_trap_is_iabt(vcpu) && kvm_vcpu_dabt_is_cm(vcpu) &&
+		  !kvm_vcpu_abt_iss1tw(vcpu);
 
 	if (answer & IFLAGS_PENDING) {
 		inject_external_abort(vcpu);
 	} else if (answer & IFLAGS_INCREMENT) {
-		/* No data is lost with a cache operation where nothing is. */
+		/*
+		 * No data is lost with a cache operation where nothing is; that on a
+		 * table walk is an address translation, which has a result.
+		 */
 		if (!mmio && !cm)
 			return;
 		if (mmio && !kvm_vcpu_dabt_iswrite(vcpu))
@@ -670,6 +698,7 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 	u32 exit_code;
+	u64 trfcr;
 	int ret;
 
 	/* Cleared for good when the guest enters AArch32 state. */
@@ -691,9 +720,11 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	/* Time is the CPU's: the host can neither move nor stop it. */
 	write_sysreg(0, cntvoff_el2);
 	flush_vtimer(vcpu);
+	trfcr = stop_trace();
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
+	resume_trace(trfcr);
 	sync_vtimer(vcpu);
 	fpsimd_sve_sync(vcpu);
 	sync_host_vcpu(hyp_vcpu, exit_code);
