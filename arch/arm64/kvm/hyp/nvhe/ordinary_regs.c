@@ -256,6 +256,38 @@ static void flush_context(struct pkvm_hyp_vcpu *hyp_vcpu)
 	vcpu->arch.iflags = READ_ONCE(host_vcpu->arch.iflags) & HOST_IFLAGS_MASK;
 }
 
+/*
+ * Can the CPU go to this PSTATE from EL2? If not it stays there, with what the host
+ * says of the interrupt masks, and the first interrupt is EL2's end.
+ */
+static bool pstate_is_a_guests(struct kvm_vcpu *vcpu)
+{
+	u64 pfr0, mode = *vcpu_cpsr(vcpu) & (PSR_MODE_MASK | PSR_MODE32_BIT);
+
+	switch (mode) {
+	case PSR_MODE_EL0t:
+	case PSR_MODE_EL1t:
+	case PSR_MODE_EL1h:
+	/* These are run as EL1's: see to_hw_pstate(). */
+	case PSR_MODE_EL2t:
+	case PSR_MODE_EL2h:
+		return !vcpu_el1_is_32bit(vcpu);
+	case PSR_AA32_MODE_USR:
+		pfr0 = read_sysreg(id_aa64pfr0_el1);
+		return FIELD_GET(ID_AA64PFR0_EL1_EL0_MASK, pfr0) ==
+		       ID_AA64PFR0_EL1_EL0_AARCH32;
+	case PSR_AA32_MODE_FIQ:
+	case PSR_AA32_MODE_IRQ:
+	case PSR_AA32_MODE_SVC:
+	case PSR_AA32_MODE_ABT:
+	case PSR_AA32_MODE_UND:
+	case PSR_AA32_MODE_SYS:
+		return vcpu_el1_is_32bit(vcpu);
+	default:
+		return false;
+	}
+}
+
 static void sync_context(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
@@ -280,7 +312,8 @@ static void flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
  * @hyp_vcpu: the vCPU, loaded on this CPU.
  *
  * Return: the exit code for the host; -EINVAL when the vCPU is not initialised, or
- * what pkvm_init_ordinary_vcpu() says of it. It has not run then.
+ * what pkvm_init_ordinary_vcpu() says of it. It has not run then, and neither when it
+ * is ARM_EXCEPTION_IL for a PSTATE that cannot be a guest's.
  */
 int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
@@ -295,9 +328,14 @@ int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 			return ret == -EAGAIN ? -EINVAL : ret;
 	}
 
-	fpsimd_sve_flush();
-
 	flush_context(hyp_vcpu);
+	if (unlikely(!pstate_is_a_guests(vcpu))) {
+		WRITE_ONCE(host_vcpu->arch.ctxt.regs.pstate,
+			   *vcpu_cpsr(vcpu) | PSR_IL_BIT);
+		return ARM_EXCEPTION_IL;
+	}
+
+	fpsimd_sve_flush();
 	pkvm_flush_debug_flags(vcpu);
 	pkvm_flush_ptrauth(vcpu);
 	vcpu->arch.mdcr_el2 = ordinary_mdcr(host_vcpu);
