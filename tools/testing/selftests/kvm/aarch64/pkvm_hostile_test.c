@@ -5,150 +5,36 @@
  * by the error that EL2's own documentation names, and change nothing: guests go on
  * with what they had (I1, I3), pages are who they belonged to, and the machine lives.
  *
- * The module kvm_hostile_host makes the calls; this file owns what is tried.
+ * The module kvm_hostile_host makes the calls, by hostile.h; this file owns what is tried.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <linux/sizes.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "hostile.h"
 #include "pageref.h"
-#include "pkvm.h"
-#include "../test_modules/kvm_hostile_host.h"
 
 #define TIMEOUT		180
 #define PAGE		4096ul
 #define MEM_SIZE	SZ_1M
-#define RWX		(KHH_R | KHH_W | KHH_X)
-#define RW		(KHH_R | KHH_W)
 #define NOT_SUPPORTED	(-1L)
-#define EC(esr)			((esr) >> 26 & 0x3f)
 #define EC_SVE			0x19
 #define EC_SYS64		0x18
 #define EC_DABT_LOW		0x24
 #define EC_HVC64		0x16
-
-#define ANYTHING	0x5a5a0000c0de5a5aul
 
 /* Guest frames that no memslot has, but the guest's identity map does. */
 #define FREE_GFN	(PKVM_HOLE_IPA / PAGE)
 /* In a protected VM: a private page, and one that it lends to the host. */
 #define PRIVATE_GFN	(PKVM_MEM_IPA / PAGE + 1)
 #define LENT_GFN	(PKVM_MEM_IPA / PAGE + 2)
-
-static int dev = -1;
-static struct khh_info info;
-
-/* ------------------------------------------------------------ the module */
-
-static const char *load_module(void)
-{
-	static char why[PATH_MAX + 128];
-	bool debug = !access("/proc/lockdep", F_OK);
-	char self[PATH_MAX], path[PATH_MAX + 64];
-	ssize_t len;
-	int i, fd;
-
-	len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (len < 0)
-		return "cannot tell where the program is";
-	self[len] = 0;
-	snprintf(path, sizeof(path), "%s/../%s%s", dirname(self), debug ? "debug/" : "",
-		 KHH_MODULE);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) {
-		snprintf(why, sizeof(why), "cannot load %s: %s", path, strerror(errno));
-		return why;
-	}
-	close(fd);
-	for (i = 0; i < 100 && access(KHH_DEVICE, R_OK | W_OK); i++)
-		usleep(10000);
-	return NULL;
-}
-
-#define khh_must(cmd, arg)						\
-	TEST_ASSERT(!ioctl(dev, cmd, arg), "%s: %s", #cmd, strerror(errno))
-
-static void calls(int cpu, int vcpu_fd, struct khh_call *c, int nr)
-{
-	struct khh_calls all = {
-		.cpu = cpu, .vcpu_fd = vcpu_fd, .nr = nr, .calls = (uintptr_t)c,
-	};
-
-	khh_must(KHH_IOC_CALLS, &all);
-}
-
-#define KHH_CALL(_fn, ...) ((struct khh_call) { .fn = (_fn), .args = { __VA_ARGS__ } })
-
-/* One call: what EL2 answers, or ANYTHING when it did not know the call. */
-static long one_call(int cpu, int vcpu_fd, struct khh_call c)
-{
-	calls(cpu, vcpu_fd, &c, 1);
-	if (c.smccc) {
-		printf("# function %u: register 0 is %lld\n", c.fn, c.smccc);
-		return ANYTHING;
-	}
-	return c.ret;
-}
-
-#define hvc(fn, ...)		one_call(-1, -1, KHH_CALL(fn, __VA_ARGS__))
-#define hvc_on(cpu, fn, ...)	one_call(cpu, -1, KHH_CALL(fn, __VA_ARGS__))
-#define hvc_vcpu(vcpu, fn, ...)	one_call(-1, (vcpu)->fd, KHH_CALL(fn, __VA_ARGS__))
-
-static void topup(struct pkvm_vcpu *vcpu)
-{
-	struct khh_mc mc = { .vcpu_fd = vcpu->fd, .topup = 16 };
-
-	khh_must(KHH_IOC_MC, &mc);
-}
-
-/* As a host that wants to succeed: with table pages whenever EL2 asks for them. */
-static long patient_call(struct pkvm_vcpu *vcpu, struct khh_call c)
-{
-	long ret;
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		ret = one_call(-1, vcpu->fd, c);
-		if (ret <= 0 || ret == (long)ANYTHING)
-			break;
-		topup(vcpu);
-	}
-	return ret;
-}
-
-static long share(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t gfn, uint64_t nr,
-		  uint64_t prot)
-{
-	return patient_call(vcpu, KHH_CALL(KHH_pkvm_host_share_guest, pfn, gfn, nr, prot));
-}
-
-static long donate(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t gfn, uint64_t nr)
-{
-	return patient_call(vcpu, KHH_CALL(KHH_pkvm_host_donate_guest, pfn, gfn, nr));
-}
-
-static struct khh_vm vm_info(struct pkvm_vm *vm, uint64_t gfn)
-{
-	struct khh_vm v = { .vm_fd = vm->fd, .gfn = gfn };
-
-	khh_must(KHH_IOC_VM, &v);
-	return v;
-}
-
-static uint32_t handle_of(struct pkvm_vm *vm)
-{
-	return vm_info(vm, 0).handle;
-}
 
 static long s2_op(uint64_t handle, uint64_t op, uint64_t gfn, uint64_t nr)
 {
@@ -162,81 +48,24 @@ static long take_back(struct pkvm_vm *vm, uint64_t gfn, uint64_t nr)
 	long left = nr;
 
 	while (left > 0)
-		left = s2_op(handle_of(vm), KHH_OP_UNSHARE, end - left, left);
+		left = s2_op(khh_handle(vm), KHH_OP_UNSHARE, end - left, left);
 	return left;
-}
-
-static uint64_t page_alloc(unsigned int order)
-{
-	struct khh_pages p = { .order = order };
-
-	khh_must(KHH_IOC_ALLOC, &p);
-	return p.pfn;
-}
-
-static void page_free(uint64_t pfn)
-{
-	struct khh_pages p = { .pfn = pfn };
-
-	khh_must(KHH_IOC_FREE, &p);
-}
-
-/* The host kernel touches a page: 0 or the errno of the fault. */
-static int peek_at(uint64_t pfn, uint64_t offset, uint64_t *val)
-{
-	struct khh_access a = { .pfn = pfn, .offset = offset };
-
-	int err = ioctl(dev, KHH_IOC_PEEK, &a) ? errno : 0;
-
-	*val = a.value;
-	return err;
-}
-
-static int poke_at(uint64_t pfn, uint64_t offset, uint64_t val)
-{
-	struct khh_access a = { .pfn = pfn, .offset = offset, .value = val };
-
-	return ioctl(dev, KHH_IOC_POKE, &a) ? errno : 0;
 }
 
 static int page_peek(uint64_t pfn, uint64_t *val)
 {
-	return peek_at(pfn, 0, val);
+	return khh_peek(pfn, 0, val);
 }
 
 static int page_poke(uint64_t pfn, uint64_t val)
 {
-	return poke_at(pfn, 0, val);
-}
-
-static struct khh_mc vcpu_info(struct pkvm_vcpu *vcpu)
-{
-	struct khh_mc mc = { .vcpu_fd = vcpu->fd };
-
-	khh_must(KHH_IOC_MC, &mc);
-	return mc;
+	return khh_poke(pfn, 0, val);
 }
 
 /* A field of the host's vCPU: the page that it is in. The linear map has no gaps. */
 static uint64_t field_pfn(const struct khh_mc *mc, uint64_t addr)
 {
 	return mc->pfn + addr / PAGE - mc->addr / PAGE;
-}
-
-/* As the host would between two instructions of its own. */
-static void kstore(uint64_t addr, uint64_t val, uint64_t len)
-{
-	TEST_ASSERT(!one_call(-1, -1, KHH_CALL(KHH_STORE, addr, val, len)),
-		    "the kernel cannot write to %#lx", addr);
-}
-
-static uint64_t kload(uint64_t addr, uint64_t len)
-{
-	struct khh_call c = KHH_CALL(KHH_LOAD, addr, 0, len);
-
-	calls(-1, -1, &c, 1);
-	TEST_ASSERT(!c.smccc, "the kernel cannot read %#lx", addr);
-	return c.ret;
 }
 
 static bool cpu_has_sve(void)
@@ -248,20 +77,12 @@ static bool cpu_has_sve(void)
 	return ret > 0;
 }
 
-/* Does the host have this page for itself? Only then EL2 takes a share of it. */
-static bool page_is_alone(uint64_t pfn)
-{
-	if (hvc(KHH_pkvm_host_share_hyp, pfn))
-		return false;
-	return !hvc(KHH_pkvm_host_unshare_hyp, pfn);
-}
-
 /* The host reads and writes the page as ever. */
 static bool page_is_usable(uint64_t pfn)
 {
 	uint64_t val;
 
-	return !page_poke(pfn, ANYTHING) && !page_peek(pfn, &val) && val == ANYTHING;
+	return !page_poke(pfn, KHH_ANYTHING) && !page_peek(pfn, &val) && val == KHH_ANYTHING;
 }
 
 /* ------------------------------------------------------------ the machine */
@@ -349,29 +170,16 @@ static struct pkvm_vm *make_vm(bool ordinary, uint64_t seed)
 	if (!ordinary)
 		TEST_ASSERT(!pkvm_must(vcpu, guest_hvc, PKVM_HVC_SHARE, LENT_GFN * PAGE),
 			    "the guest cannot share a page");
-	topup(vcpu);
+	khh_topup(vcpu);
 	return vm;
-}
-
-static const char *unavailable(void)
-{
-	const char *why;
-
-	if (pkvm_forced_ordinary() || !pkvm_protected_mode())
-		return "KVM is not in protected mode: there is no EL2 to attack";
-	why = pkvm_unavailable();
-	return why ?: load_module();
 }
 
 FIXTURE_SETUP(host)
 {
-	const char *why = unavailable();
+	const char *why = hostile_unavailable();
 
 	if (why)
 		SKIP(return, "%s", why);
-	dev = open(KHH_DEVICE, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(dev, 0);
-	khh_must(KHH_IOC_INFO, &info);
 	self->klog = klog_open();
 	self->seed = pkvm_seed();
 	free_ram = mmap(NULL, SZ_1G, PROT_READ | PROT_WRITE,
@@ -385,7 +193,7 @@ FIXTURE_SETUP(host)
 	self->vb = pkvm_vcpu0(self->b);
 	self->vp = pkvm_vcpu0(self->p);
 	self->vq = pkvm_vcpu0(self->q);
-	self->page = page_alloc(0);
+	self->page = khh_page_alloc(0);
 	self->next_gfn = FREE_GFN + 0x1000;
 }
 
@@ -410,9 +218,9 @@ FIXTURE_TEARDOWN(host)
 	pkvm_vm_free(self->p);
 	pkvm_vm_free(self->q);
 	EXPECT_TRUE(page_is_usable(self->page));
-	EXPECT_TRUE(page_is_alone(self->page));
-	page_free(self->page);
-	close(dev);
+	EXPECT_TRUE(khh_page_is_alone(self->page));
+	khh_page_free(self->page);
+	hostile_close();
 	bad = klog_complaint(self->klog);
 	EXPECT_EQ(bad, NULL) {
 		TH_LOG("the kernel says: %s", bad);
@@ -426,10 +234,10 @@ FIXTURE_TEARDOWN(host)
  */
 static long try_donation(struct _test_data_host *self, uint64_t pfn)
 {
-	long ret = donate(self->vp, pfn, self->next_gfn++, 1);
+	long ret = khh_donate(self->vp, pfn, self->next_gfn++, 1);
 
 	if (!ret && hvc(KHH_pkvm_host_force_reclaim, pfn))
-		return ANYTHING;
+		return KHH_ANYTHING;
 	return ret;
 }
 
@@ -448,20 +256,20 @@ TEST_F_TIMEOUT(host, barred_and_unknown_calls, TIMEOUT)
 	int i;
 
 	for (id = 0; id < 0x10000; id++) {
-		if (id >= info.first_id && id < info.nr_ids)
+		if (id >= khh_info.first_id && id < khh_info.nr_ids)
 			continue;
-		if (id > info.nr_ids + 64 && id % 251)
+		if (id > khh_info.nr_ids + 64 && id % 251)
 			continue;
 		c = (struct khh_call) { .fn = KHH_NUMBER, .id = id,
 					.args = { self->page, 1, 1, 1, 1, 1 } };
-		calls(-1, -1, &c, 1);
+		khh_calls(-1, -1, &c, 1);
 		EXPECT_EQ(c.smccc, NOT_SUPPORTED) {
 			TH_LOG("number %lu", id);
 		}
 	}
 	for (i = 0; i < ARRAY_SIZE(whole); i++) {
 		c = (struct khh_call) { .fn = KHH_WHOLE, .id = whole[i] };
-		calls(-1, -1, &c, 1);
+		khh_calls(-1, -1, &c, 1);
 		EXPECT_EQ(c.smccc, NOT_SUPPORTED) {
 			TH_LOG("function %#lx", whole[i]);
 		}
@@ -480,21 +288,21 @@ TEST_F_TIMEOUT(host, finalize_again, TIMEOUT)
 
 TEST_F_TIMEOUT(host, no_vcpu_loaded, TIMEOUT)
 {
-	EXPECT_EQ(hvc(KHH_pkvm_host_share_guest, self->page, FREE_GFN, 1, RWX), -EINVAL);
-	EXPECT_EQ(hvc(KHH_pkvm_host_relax_guest, FREE_GFN, RWX), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_guest, self->page, FREE_GFN, 1, KHH_RWX), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RWX), -EINVAL);
 	EXPECT_EQ(hvc(KHH_pkvm_host_donate_guest, self->page, FREE_GFN, 1), -EINVAL);
-	EXPECT_EQ(hvc(KHH_kvm_vcpu_run, vm_info(self->a, 0).addr), -EINVAL);
+	EXPECT_EQ(hvc(KHH_kvm_vcpu_run, khh_vm_info(self->a, 0).addr), -EINVAL);
 	/* Putting nothing is nothing. */
 	hvc(KHH_pkvm_vcpu_put);
 	hvc(KHH_pkvm_vcpu_put);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
 TEST_F_TIMEOUT(host, load_of_what_is_not_there, TIMEOUT)
 {
-	uint64_t handle = handle_of(self->a), bad[] = {
-		0, 1, info.handle_offset - 1, info.handle_offset + info.max_vms - 1,
-		info.handle_offset + info.max_vms, 0x7fffffff, 0x80000000, 0xffffffff,
+	uint64_t handle = khh_handle(self->a), bad[] = {
+		0, 1, khh_info.handle_offset - 1, khh_info.handle_offset + khh_info.max_vms - 1,
+		khh_info.handle_offset + khh_info.max_vms, 0x7fffffff, 0x80000000, 0xffffffff,
 		~0ul, 1ul << 63,
 	};
 	uint64_t idx[] = { 1, 2, 255, 256, 511, 512, 0x7fffffff, 0x80000000, 0xffffffff,
@@ -518,14 +326,14 @@ TEST_F_TIMEOUT(host, load_of_what_is_not_there, TIMEOUT)
 /* Handles and indices have 32 bits: more is the same as without, or refused. */
 TEST_F_TIMEOUT(host, numbers_of_more_than_32_bits, TIMEOUT)
 {
-	uint64_t handle = handle_of(self->a) + (1ul << 32);
+	uint64_t handle = khh_handle(self->a) + (1ul << 32);
 	struct khh_call c[2] = {
-		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->a), 1ul << 32),
+		KHH_CALL(KHH_pkvm_vcpu_load, khh_handle(self->a), 1ul << 32),
 		KHH_CALL(KHH_pkvm_vcpu_put),
 	};
 	long ret;
 
-	calls(-1, -1, c, 2);
+	khh_calls(-1, -1, c, 2);
 	EXPECT_TRUE(!c[0].ret || c[0].ret == -ENOENT);
 	ret = s2_op(handle, KHH_OP_TLBI, 0, 1);
 	EXPECT_TRUE(!ret || ret == -ENOENT);
@@ -536,16 +344,16 @@ TEST_F_TIMEOUT(host, numbers_of_more_than_32_bits, TIMEOUT)
 TEST_F_TIMEOUT(host, load_twice, TIMEOUT)
 {
 	struct khh_call c[] = {
-		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->p), 0),
-		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->p), 0),
-		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->q), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, khh_handle(self->p), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, khh_handle(self->p), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, khh_handle(self->q), 0),
 		KHH_CALL(KHH_pkvm_vcpu_put),
 		KHH_CALL(KHH_pkvm_vcpu_put),
-		KHH_CALL(KHH_pkvm_vcpu_load, handle_of(self->q), 0),
+		KHH_CALL(KHH_pkvm_vcpu_load, khh_handle(self->q), 0),
 		KHH_CALL(KHH_pkvm_vcpu_put),
 	};
 
-	calls(-1, -1, c, ARRAY_SIZE(c));
+	khh_calls(-1, -1, c, ARRAY_SIZE(c));
 	EXPECT_EQ(c[0].ret, 0);
 	EXPECT_EQ(c[1].ret, -EBUSY);
 	EXPECT_EQ(c[2].ret, -EBUSY);
@@ -555,7 +363,7 @@ TEST_F_TIMEOUT(host, load_twice, TIMEOUT)
 /* Base hole 4: one vCPU on two CPUs. */
 TEST_F_TIMEOUT(host, load_on_two_cpus, TIMEOUT)
 {
-	uint64_t handle = handle_of(self->p);
+	uint64_t handle = khh_handle(self->p);
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "needs two CPUs");
@@ -588,19 +396,19 @@ TEST_F_TIMEOUT(host, run_another_than_the_loaded, TIMEOUT)
 
 TEST_F_TIMEOUT(host, share_of_a_bad_range, TIMEOUT)
 {
-	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
+	uint64_t top = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12);
 	static const uint64_t nrs[] = { 0, 513, 1024, 1ul << 52, 1ul << 63, ~0ul };
 	static const uint64_t frames[] = { ~0ul, ~0ul - 511, 1ul << 52, 1ul << 63,
 					   (1ul << 52) - 1 };
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(nrs); i++)
-		EXPECT_EQ(share(self->va, self->page, FREE_GFN, nrs[i], RWX), -EINVAL);
+		EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, nrs[i], KHH_RWX), -EINVAL);
 	for (i = 0; i < ARRAY_SIZE(frames); i++) {
-		EXPECT_EQ(share(self->va, frames[i], FREE_GFN, 1, RWX), -EINVAL) {
+		EXPECT_EQ(khh_share(self->va, frames[i], FREE_GFN, 1, KHH_RWX), -EINVAL) {
 			TH_LOG("pfn %#lx", frames[i]);
 		}
-		EXPECT_EQ(share(self->va, self->page, frames[i], 1, RWX), -EINVAL) {
+		EXPECT_EQ(khh_share(self->va, self->page, frames[i], 1, KHH_RWX), -EINVAL) {
 			TH_LOG("gfn %#lx", frames[i]);
 		}
 		EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_donate_guest, frames[i],
@@ -611,14 +419,14 @@ TEST_F_TIMEOUT(host, share_of_a_bad_range, TIMEOUT)
 	for (i = 0; i < ARRAY_SIZE(nrs); i++)
 		EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_donate_guest, self->page,
 				   FREE_GFN, nrs[i]), -EINVAL);
-	EXPECT_EQ(share(self->va, self->page, top, 1, RWX), -ERANGE);
-	EXPECT_EQ(share(self->va, self->page, top - 1, 2, RWX), -ERANGE);
-	EXPECT_EQ(donate(self->vp, self->page, top, 1), -ERANGE);
+	EXPECT_EQ(khh_share(self->va, self->page, top, 1, KHH_RWX), -ERANGE);
+	EXPECT_EQ(khh_share(self->va, self->page, top - 1, 2, KHH_RWX), -ERANGE);
+	EXPECT_EQ(khh_donate(self->vp, self->page, top, 1), -ERANGE);
 	/* Nothing is there, and the page is as it was. */
-	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 	/* The last page of the address space is one. */
-	EXPECT_EQ(share(self->va, self->page, top - 1, 1, RWX), 0);
+	EXPECT_EQ(khh_share(self->va, self->page, top - 1, 1, KHH_RWX), 0);
 	EXPECT_EQ(take_back(self->a, top - 1, 1), 0);
 }
 
@@ -627,14 +435,14 @@ TEST_F_TIMEOUT(host, share_with_a_bad_prot, TIMEOUT)
 	static const uint64_t prots[] = {
 		0, KHH_W, KHH_X, KHH_W | KHH_X, KHH_DEV, KHH_NC, KHH_W | KHH_NC,
 		KHH_R | KHH_DEV | KHH_NC, KHH_R | KHH_X | KHH_DEV, KHH_R | KHH_X | KHH_NC,
-		RWX | KHH_SW(0), RWX | KHH_SW(1), RWX | KHH_SW(2), RWX | KHH_SW(3),
-		RWX | KHH_SW(0) | KHH_SW(1), RWX | 1ul << 5, RWX | 1ul << 32,
-		RWX | 1ul << 54, RWX | 1ul << 59, RWX | 1ul << 63, ~0ul,
+		KHH_RWX | KHH_SW(0), KHH_RWX | KHH_SW(1), KHH_RWX | KHH_SW(2), KHH_RWX | KHH_SW(3),
+		KHH_RWX | KHH_SW(0) | KHH_SW(1), KHH_RWX | 1ul << 5, KHH_RWX | 1ul << 32,
+		KHH_RWX | 1ul << 54, KHH_RWX | 1ul << 59, KHH_RWX | 1ul << 63, ~0ul,
 	};
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(prots); i++) {
-		EXPECT_EQ(share(self->va, self->page, FREE_GFN, 1, prots[i]), -EINVAL) {
+		EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, prots[i]), -EINVAL) {
 			TH_LOG("prot %#lx", prots[i]);
 		}
 		/* 0 makes young, for which there is nothing. */
@@ -643,23 +451,23 @@ TEST_F_TIMEOUT(host, share_with_a_bad_prot, TIMEOUT)
 			TH_LOG("prot %#lx", prots[i]);
 		}
 	}
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
 /* S30: the kinds of VM do not mix. */
 TEST_F_TIMEOUT(host, calls_for_the_other_kind_of_vm, TIMEOUT)
 {
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN);
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN);
 	uint32_t op;
 
-	EXPECT_EQ(share(self->vp, self->page, FREE_GFN, 1, RWX), -EINVAL);
-	EXPECT_EQ(share(self->vp, self->page, PRIVATE_GFN, 1, RWX), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, RWX), -EINVAL);
+	EXPECT_EQ(khh_share(self->vp, self->page, FREE_GFN, 1, KHH_RWX), -EINVAL);
+	EXPECT_EQ(khh_share(self->vp, self->page, PRIVATE_GFN, 1, KHH_RWX), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, KHH_RWX), -EINVAL);
 	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, 0), -EINVAL);
-	EXPECT_EQ(donate(self->va, self->page, FREE_GFN, 1), -EINVAL);
+	EXPECT_EQ(khh_donate(self->va, self->page, FREE_GFN, 1), -EINVAL);
 	for (op = 0; op <= KHH_NR_OPS; op++)
 		EXPECT_EQ(s2_op(p.handle, op, PRIVATE_GFN, 1), -EINVAL);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
 /* ------------------------------------------------ sharing: S25, whose the page is */
@@ -667,13 +475,13 @@ TEST_F_TIMEOUT(host, calls_for_the_other_kind_of_vm, TIMEOUT)
 /* No type and no permission makes EL2 show this page to an ordinary guest. */
 static bool is_refused(struct pkvm_vcpu *vcpu, uint64_t pfn, const char *what)
 {
-	static const uint64_t prots[] = { RWX, KHH_R, RW | KHH_DEV, RW | KHH_NC };
+	static const uint64_t prots[] = { KHH_RWX, KHH_R, KHH_RW | KHH_DEV, KHH_RW | KHH_NC };
 	bool good = true;
 	long ret;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(prots); i++) {
-		ret = share(vcpu, pfn, FREE_GFN, 1, prots[i]);
+		ret = khh_share(vcpu, pfn, FREE_GFN, 1, prots[i]);
 		if (ret != -EPERM) {
 			printf("# share of %s, pfn %#lx, prot %#lx: %ld\n", what, pfn,
 			       prots[i], ret);
@@ -685,7 +493,7 @@ static bool is_refused(struct pkvm_vcpu *vcpu, uint64_t pfn, const char *what)
 
 TEST_F_TIMEOUT(host, share_of_a_protected_guests_page, TIMEOUT)
 {
-	struct khh_vm v = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	struct khh_vm v = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
 	uint64_t val;
 
 	ASSERT_NE(v.guest_pfn, 0);
@@ -709,9 +517,9 @@ TEST_F_TIMEOUT(host, share_of_el2s_memory, TIMEOUT)
 	}
 	EXPECT_TRUE(is_refused(self->va, pfn + nr - 1, "EL2's last page"));
 	/* From the host's into EL2's, and out of it. */
-	EXPECT_EQ(share(self->va, pfn - 1, FREE_GFN, 2, RWX), -EPERM);
-	EXPECT_EQ(share(self->va, pfn + nr - 1, FREE_GFN, 2, RWX), -EPERM);
-	EXPECT_EQ(donate(self->vp, pfn, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_share(self->va, pfn - 1, FREE_GFN, 2, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_share(self->va, pfn + nr - 1, FREE_GFN, 2, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, pfn, self->next_gfn, 1), -EPERM);
 }
 
 TEST_F_TIMEOUT(host, share_of_what_is_shared_with_el2, TIMEOUT)
@@ -719,10 +527,10 @@ TEST_F_TIMEOUT(host, share_of_what_is_shared_with_el2, TIMEOUT)
 	struct khh_mc mc = { .vcpu_fd = self->vp->fd };
 
 	khh_must(KHH_IOC_MC, &mc);
-	EXPECT_TRUE(is_refused(self->va, vm_info(self->p, 0).pfn, "struct kvm"));
+	EXPECT_TRUE(is_refused(self->va, khh_vm_info(self->p, 0).pfn, "struct kvm"));
 	EXPECT_TRUE(is_refused(self->va, mc.pfn, "struct kvm_vcpu"));
-	EXPECT_EQ(donate(self->vp, mc.pfn, self->next_gfn, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, vm_info(self->q, 0).pfn, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, mc.pfn, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, khh_vm_info(self->q, 0).pfn, self->next_gfn, 1), -EPERM);
 }
 
 TEST_F_TIMEOUT(host, share_of_what_is_no_memory, TIMEOUT)
@@ -730,19 +538,19 @@ TEST_F_TIMEOUT(host, share_of_what_is_no_memory, TIMEOUT)
 	struct places at;
 
 	find_places(&at);
-	EXPECT_EQ(share(self->va, at.hole, FREE_GFN, 1, RWX), -EPERM);
-	EXPECT_EQ(donate(self->vp, at.hole, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_share(self->va, at.hole, FREE_GFN, 1, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, at.hole, self->next_gfn, 1), -EPERM);
 	/* Part of it. */
-	EXPECT_EQ(donate(self->vp, at.hole - 1, self->next_gfn, 2), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, at.hole - 1, self->next_gfn, 2), -EPERM);
 	if (!at.mmio)
 		SKIP(return, "no PL031 here: the rest of the case did not run");
-	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, RWX), -EPERM);
-	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, KHH_R), -EPERM);
-	EXPECT_EQ(donate(self->vp, at.mmio, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_share(self->va, at.mmio, FREE_GFN, 1, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_share(self->va, at.mmio, FREE_GFN, 1, KHH_R), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, at.mmio, self->next_gfn, 1), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, at.mmio), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, at.hole), -EPERM);
 	/* As what it is, it can be shared. */
-	EXPECT_EQ(share(self->va, at.mmio, FREE_GFN, 1, RW | KHH_DEV), 0);
+	EXPECT_EQ(khh_share(self->va, at.mmio, FREE_GFN, 1, KHH_RW | KHH_DEV), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 }
 
@@ -751,9 +559,9 @@ TEST_F_TIMEOUT(host, the_last_page_of_memory, TIMEOUT)
 	struct places at;
 
 	find_places(&at);
-	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 2, RWX), -EPERM);
-	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 512, RWX), -EPERM);
-	EXPECT_EQ(share(self->va, at.last_ram, FREE_GFN, 1, RWX), 0);
+	EXPECT_EQ(khh_share(self->va, at.last_ram, FREE_GFN, 2, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_share(self->va, at.last_ram, FREE_GFN, 512, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_share(self->va, at.last_ram, FREE_GFN, 1, KHH_RWX), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, at.last_ram), 1);
 }
@@ -765,11 +573,11 @@ TEST_F_TIMEOUT(host, two_places_in_two_vms, TIMEOUT)
 	uint64_t pfn = self->page, ipa = FREE_GFN * PAGE;
 
 	ASSERT_EQ(page_poke(pfn, 0x1234), 0);
-	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
-	ASSERT_EQ(share(self->va, pfn, FREE_GFN + 1, 1, RWX), 0);
-	ASSERT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, pfn, FREE_GFN + 1, 1, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->vb, pfn, FREE_GFN, 1, KHH_RWX), 0);
 	/* The very same again is nobody's gain. */
-	EXPECT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), -EAGAIN);
+	EXPECT_EQ(khh_share(self->vb, pfn, FREE_GFN, 1, KHH_RWX), -EAGAIN);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 0x1234);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + PAGE), 0x1234);
 	EXPECT_EQ(pkvm_must(self->vb, guest_load, ipa), 0x1234);
@@ -780,35 +588,35 @@ TEST_F_TIMEOUT(host, two_places_in_two_vms, TIMEOUT)
 	EXPECT_EQ(try_donation(self, pfn), -EPERM);
 	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
 	EXPECT_EQ(try_donation(self, pfn), -EPERM);
-	EXPECT_FALSE(page_is_alone(pfn));
+	EXPECT_FALSE(khh_page_is_alone(pfn));
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + PAGE), 0x1234);
 	/* Nothing there: no count goes down. */
 	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 	EXPECT_EQ(try_donation(self, pfn), -EPERM);
 	EXPECT_EQ(take_back(self->a, FREE_GFN + 1, 1), 0);
-	EXPECT_TRUE(page_is_alone(pfn));
+	EXPECT_TRUE(khh_page_is_alone(pfn));
 	EXPECT_EQ(try_donation(self, pfn), 0);
 }
 
 /* What is replaced is counted off, and the other page on. */
 TEST_F_TIMEOUT(host, replaced_by_another_page, TIMEOUT)
 {
-	uint64_t other = page_alloc(0), ipa = FREE_GFN * PAGE;
+	uint64_t other = khh_page_alloc(0), ipa = FREE_GFN * PAGE;
 
 	ASSERT_EQ(page_poke(other, 2), 0);
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
-	ASSERT_EQ(share(self->va, other, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, other, FREE_GFN, 1, KHH_RWX), 0);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 2);
-	EXPECT_TRUE(page_is_alone(self->page));
-	EXPECT_FALSE(page_is_alone(other));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
+	EXPECT_FALSE(khh_page_is_alone(other));
 	/* A refusal does not cost what is there... */
-	EXPECT_EQ(share(self->va, vm_info(self->p, PRIVATE_GFN).guest_pfn, FREE_GFN, 1, RWX),
-		  -EPERM);
+	EXPECT_EQ(khh_share(self->va, khh_vm_info(self->p, PRIVATE_GFN).guest_pfn, FREE_GFN,
+			    1, KHH_RWX), -EPERM);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa), 2);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
-	EXPECT_TRUE(page_is_alone(other));
-	page_free(other);
+	EXPECT_TRUE(khh_page_is_alone(other));
+	khh_page_free(other);
 }
 
 /* A page is counted up to 65535 times; the next is refused, and EL2 lives. */
@@ -819,26 +627,26 @@ TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
 	uint64_t n = 0;
 
 	while (n < most) {
-		c = KHH_CALL(KHH_pkvm_host_share_guest, self->page, first + n, 1, RW);
+		c = KHH_CALL(KHH_pkvm_host_share_guest, self->page, first + n, 1, KHH_RW);
 		c.repeat = min(most - n, 1024ul);
 		c.step[1] = 1;
-		calls(-1, self->va->fd, &c, 1);
+		khh_calls(-1, self->va->fd, &c, 1);
 		n += c.done;
 		ASSERT_EQ(c.smccc, 0);
 		ASSERT_GE(c.ret, 0) {
 			TH_LOG("after %lu", n);
 		}
 		if (c.ret)
-			topup(self->va);
+			khh_topup(self->va);
 	}
-	EXPECT_EQ(share(self->va, self->page, first + n, 1, RW), -EBUSY);
-	EXPECT_EQ(share(self->vb, self->page, first, 1, RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->va, self->page, first + n, 1, KHH_RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, self->page, first, 1, KHH_RW), -EBUSY);
 	EXPECT_EQ(try_donation(self, self->page), -EPERM);
 	EXPECT_EQ(take_back(self->a, first, 1), 0);
-	EXPECT_EQ(share(self->vb, self->page, first, 1, RW), 0);
-	EXPECT_EQ(share(self->va, self->page, first, 1, RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, self->page, first, 1, KHH_RW), 0);
+	EXPECT_EQ(khh_share(self->va, self->page, first, 1, KHH_RW), -EBUSY);
 	EXPECT_EQ(take_back(self->a, first, most), 0);
-	EXPECT_FALSE(page_is_alone(self->page));
+	EXPECT_FALSE(khh_page_is_alone(self->page));
 	EXPECT_EQ(take_back(self->b, first, 1), 0);
 	EXPECT_EQ(try_donation(self, self->page), 0);
 }
@@ -847,7 +655,7 @@ TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
 TEST_F_TIMEOUT(host, blocks_and_pages, TIMEOUT)
 {
 	const uint64_t gfn = FREE_GFN, ipa = gfn * PAGE;
-	uint64_t block = page_alloc(9), i;
+	uint64_t block = khh_page_alloc(9), i;
 
 	ASSERT_EQ(block % 512, 0);
 	ASSERT_EQ(gfn % 512, 0);
@@ -855,88 +663,88 @@ TEST_F_TIMEOUT(host, blocks_and_pages, TIMEOUT)
 		ASSERT_EQ(page_poke(block + i, i), 0);
 
 	/* A page over a block: the block goes, as a whole. */
-	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block, gfn, 512, KHH_RWX), 0);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 511 * PAGE), 511);
 	EXPECT_EQ(try_donation(self, block + 511), -EPERM);
-	ASSERT_EQ(share(self->va, self->page, gfn + 5, 1, RWX), 0);
-	EXPECT_TRUE(page_is_alone(block));
-	EXPECT_TRUE(page_is_alone(block + 5));
-	EXPECT_TRUE(page_is_alone(block + 511));
+	ASSERT_EQ(khh_share(self->va, self->page, gfn + 5, 1, KHH_RWX), 0);
+	EXPECT_TRUE(khh_page_is_alone(block));
+	EXPECT_TRUE(khh_page_is_alone(block + 5));
+	EXPECT_TRUE(khh_page_is_alone(block + 511));
 	EXPECT_EQ(try_donation(self, block + 5), 0);
-	EXPECT_FALSE(page_is_alone(self->page));
+	EXPECT_FALSE(khh_page_is_alone(self->page));
 
 	/* A block over pages, also over the same ones. */
-	ASSERT_EQ(share(self->va, block + 9, gfn + 9, 3, RWX), 0);
-	ASSERT_EQ(share(self->vb, block + 9, gfn + 9, 3, RWX), 0);
-	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
-	EXPECT_TRUE(page_is_alone(self->page));
-	EXPECT_EQ(share(self->va, block, gfn, 512, RWX), -EAGAIN);
+	ASSERT_EQ(khh_share(self->va, block + 9, gfn + 9, 3, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->vb, block + 9, gfn + 9, 3, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block, gfn, 512, KHH_RWX), 0);
+	EXPECT_TRUE(khh_page_is_alone(self->page));
+	EXPECT_EQ(khh_share(self->va, block, gfn, 512, KHH_RWX), -EAGAIN);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 10 * PAGE), 10);
 
 	/* The same memory at another address is another mapping. */
-	EXPECT_EQ(share(self->va, block, gfn + 5, 512, RWX), 0);
+	EXPECT_EQ(khh_share(self->va, block, gfn + 5, 512, KHH_RWX), 0);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, ipa + 15 * PAGE), 10);
-	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block, gfn, 512, KHH_RWX), 0);
 
 	/* A part of a block is all of it. */
 	EXPECT_EQ(take_back(self->a, gfn + 200, 1), 0);
 	EXPECT_EQ(take_back(self->a, gfn, 1024), 0);
 	for (i = 0; i < 512; i++) {
-		ASSERT_EQ(page_is_alone(block + i), i < 9 || i > 11) {
+		ASSERT_EQ(khh_page_is_alone(block + i), i < 9 || i > 11) {
 			TH_LOG("page %lu", i);
 		}
 	}
 	EXPECT_EQ(take_back(self->b, gfn, 512), 0);
 
 	/* Twice, in blocks and in odd pieces. */
-	ASSERT_EQ(share(self->va, block, gfn, 512, RWX), 0);
-	ASSERT_EQ(share(self->vb, block, gfn, 512, RWX), 0);
-	ASSERT_EQ(share(self->vb, block + 1, gfn + 1024, 511, RWX), 0);
-	ASSERT_EQ(share(self->va, block + 3, gfn + 2049, 300, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block, gfn, 512, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->vb, block + 1, gfn + 1024, 511, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block + 3, gfn + 2049, 300, KHH_RWX), 0);
 	EXPECT_EQ(take_back(self->a, gfn, 512), 0);
 	EXPECT_EQ(take_back(self->b, gfn, 512), 0);
-	EXPECT_TRUE(page_is_alone(block));
+	EXPECT_TRUE(khh_page_is_alone(block));
 	EXPECT_EQ(try_donation(self, block + 1), -EPERM);
 	EXPECT_EQ(take_back(self->b, gfn + 1024, 512), 0);
-	EXPECT_TRUE(page_is_alone(block + 1));
+	EXPECT_TRUE(khh_page_is_alone(block + 1));
 	EXPECT_EQ(try_donation(self, block + 302), -EPERM);
-	EXPECT_TRUE(page_is_alone(block + 303));
+	EXPECT_TRUE(khh_page_is_alone(block + 303));
 	EXPECT_EQ(take_back(self->a, gfn, 4096), 0);
 	for (i = 0; i < 512; i++)
-		ASSERT_TRUE(page_is_alone(block + i));
-	EXPECT_EQ(donate(self->vp, block, FREE_GFN, 512), 0);
+		ASSERT_TRUE(khh_page_is_alone(block + i));
+	EXPECT_EQ(khh_donate(self->vp, block, FREE_GFN, 512), 0);
 	for (i = 0; i < 512; i++)
 		ASSERT_EQ(hvc(KHH_pkvm_host_force_reclaim, block + i), 0);
-	page_free(block);
+	khh_page_free(block);
 }
 
 /* A block is counted up to 255 times; its pages can still be shared after that. */
 TEST_F_TIMEOUT(host, the_count_of_blocks_does_not_overflow, TIMEOUT)
 {
 	const uint64_t most = 255, gfn = FREE_GFN;
-	uint64_t block = page_alloc(9), i;
+	uint64_t block = khh_page_alloc(9), i;
 
 	for (i = 0; i < most; i++) {
-		ASSERT_EQ(share(self->va, block, gfn + 512 * i, 512, RW), 0) {
+		ASSERT_EQ(khh_share(self->va, block, gfn + 512 * i, 512, KHH_RW), 0) {
 			TH_LOG("after %lu", i);
 		}
 	}
-	EXPECT_EQ(share(self->va, block, gfn + 512 * most, 512, RW), -EBUSY);
-	EXPECT_EQ(share(self->vb, block, gfn, 512, RW), -EBUSY);
-	EXPECT_EQ(share(self->vb, block + 7, gfn + 7, 1, RW), 0);
+	EXPECT_EQ(khh_share(self->va, block, gfn + 512 * most, 512, KHH_RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, block + 7, gfn + 7, 1, KHH_RW), 0);
 	EXPECT_EQ(take_back(self->a, gfn, 1), 0);
-	EXPECT_EQ(share(self->vb, block, gfn, 512, RW), 0);
-	EXPECT_EQ(share(self->va, block, gfn, 512, RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RW), 0);
+	EXPECT_EQ(khh_share(self->va, block, gfn, 512, KHH_RW), -EBUSY);
 	/* In no page of it, and not as the first or last of more. */
 	EXPECT_EQ(take_back(self->a, gfn, 512 * (most - 1)), 0);
 	EXPECT_EQ(take_back(self->b, gfn, 512), 0);
 	for (i = 0; i < 512; i += 73)
-		EXPECT_EQ(donate(self->vp, block + i, self->next_gfn, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, block + 510, self->next_gfn, 3), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, block + i, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, block + 510, self->next_gfn, 3), -EPERM);
 	EXPECT_EQ(take_back(self->a, gfn, 512 * most), 0);
 	for (i = 0; i < 512; i++)
-		ASSERT_TRUE(page_is_alone(block + i));
-	page_free(block);
+		ASSERT_TRUE(khh_page_is_alone(block + i));
+	khh_page_free(block);
 }
 
 /* The same as the kernel does it: memory in more places than EL2 can count as blocks. */
@@ -976,52 +784,52 @@ TEST_F_TIMEOUT(host, one_block_of_a_vmm_in_many_places, TIMEOUT)
 /* A range with one page that may not be shared shares none. */
 TEST_F_TIMEOUT(host, a_range_is_shared_as_a_whole, TIMEOUT)
 {
-	uint64_t block = page_alloc(9), i;
+	uint64_t block = khh_page_alloc(9), i;
 
-	ASSERT_EQ(donate(self->vp, block + 300, self->next_gfn++, 1), 0);
-	EXPECT_EQ(share(self->va, block, FREE_GFN, 512, RWX), -EPERM);
-	EXPECT_EQ(share(self->va, block + 299, FREE_GFN, 2, RWX), -EPERM);
-	EXPECT_EQ(donate(self->vq, block, FREE_GFN, 512), -EPERM);
+	ASSERT_EQ(khh_donate(self->vp, block + 300, self->next_gfn++, 1), 0);
+	EXPECT_EQ(khh_share(self->va, block, FREE_GFN, 512, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_share(self->va, block + 299, FREE_GFN, 2, KHH_RWX), -EPERM);
+	EXPECT_EQ(khh_donate(self->vq, block, FREE_GFN, 512), -EPERM);
 	for (i = 0; i < 512; i++)
-		ASSERT_EQ(page_is_alone(block + i), i != 300);
+		ASSERT_EQ(khh_page_is_alone(block + i), i != 300);
 	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, block + 300), 0);
-	page_free(block);
+	khh_page_free(block);
 }
 
 /* ------------------------------------------------------- permissions, ranges */
 
 TEST_F_TIMEOUT(host, relax_gives_what_it_says, TIMEOUT)
 {
-	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
+	uint64_t top = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12);
 	struct pkvm_vcpu *v = self->va;
 
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, top, RW), -ERANGE);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, 1ul << 52, RW), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, ~0ul, RW), -EINVAL);
-	ASSERT_EQ(share(v, self->page, FREE_GFN, 1, KHH_R), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW | KHH_SW(0)), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, top, KHH_RW), -ERANGE);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, 1ul << 52, KHH_RW), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, ~0ul, KHH_RW), -EINVAL);
+	ASSERT_EQ(khh_share(v, self->page, FREE_GFN, 1, KHH_R), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW | KHH_SW(0)), -EINVAL);
 	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 0), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), 0);
 	pkvm_must(v, guest_store, FREE_GFN * PAGE, 77);
 	EXPECT_EQ(pkvm_must(v, guest_load, FREE_GFN * PAGE), 77);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
 }
 
 /* S22 */
 TEST_F_TIMEOUT(host, range_operations_with_bad_arguments, TIMEOUT)
 {
-	uint64_t top = 1ul << (vm_info(self->a, 0).ipa_bits - 12);
-	uint64_t h = handle_of(self->a), handles[] = {
-		0, 1, h - 0x1000, info.handle_offset - 1,
-		info.handle_offset + info.max_vms - 1, info.handle_offset + info.max_vms,
-		0x80000000, 0xffffffff, ~0ul, -h,
+	uint64_t top = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12);
+	uint64_t h = khh_handle(self->a), handles[] = {
+		0, 1, h - 0x1000, khh_info.handle_offset - 1,
+		khh_info.handle_offset + khh_info.max_vms - 1,
+		khh_info.handle_offset + khh_info.max_vms, 0x80000000, 0xffffffff, ~0ul, -h,
 	};
 	uint64_t op;
 	int i;
 
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_RWX), 0);
 	for (i = 0; i < ARRAY_SIZE(handles); i++) {
 		EXPECT_EQ(s2_op(handles[i], KHH_OP_UNSHARE, FREE_GFN, 1), -ENOENT) {
 			TH_LOG("handle %#lx", handles[i]);
@@ -1037,7 +845,7 @@ TEST_F_TIMEOUT(host, range_operations_with_bad_arguments, TIMEOUT)
 		EXPECT_EQ(s2_op(h, op, top, 1), -ERANGE);
 		EXPECT_EQ(s2_op(h, op, top - 1, 2), -ERANGE);
 		if (op != KHH_OP_UNSHARE)
-			EXPECT_EQ(s2_op(h, op, 0, info.max_op_pages + 1), -EINVAL);
+			EXPECT_EQ(s2_op(h, op, 0, khh_info.max_op_pages + 1), -EINVAL);
 	}
 	for (op = KHH_NR_OPS; op < KHH_NR_OPS + 10; op++)
 		EXPECT_EQ(s2_op(h, op, FREE_GFN, 1), -EINVAL);
@@ -1046,64 +854,64 @@ TEST_F_TIMEOUT(host, range_operations_with_bad_arguments, TIMEOUT)
 	pkvm_must(self->va, guest_store, FREE_GFN * PAGE, 55);
 	EXPECT_EQ(pkvm_must(self->va, guest_load, FREE_GFN * PAGE), 55);
 	EXPECT_EQ(take_back(self->a, 0, top), 0);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
 /* The operations on all kinds of leaves: nobody may clean what is no memory. */
 TEST_F_TIMEOUT(host, range_operations_on_all_kinds_of_leaves, TIMEOUT)
 {
-	uint64_t block = page_alloc(9), h = handle_of(self->a), op;
+	uint64_t block = khh_page_alloc(9), h = khh_handle(self->a), op;
 	struct places at;
 
 	find_places(&at);
-	ASSERT_EQ(share(self->va, block, FREE_GFN, 512, RWX), 0);
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 512, 1, KHH_R), 0);
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 514, 1, RW | KHH_NC), 0);
+	ASSERT_EQ(khh_share(self->va, block, FREE_GFN, 512, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN + 512, 1, KHH_R), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN + 514, 1, KHH_RW | KHH_NC), 0);
 	if (at.mmio)
-		ASSERT_EQ(share(self->va, at.mmio, FREE_GFN + 515, 1, RW | KHH_DEV), 0);
-	EXPECT_EQ(share(self->va, at.hole, FREE_GFN + 516, 1, RW | KHH_NC), 0);
+		ASSERT_EQ(khh_share(self->va, at.mmio, FREE_GFN + 515, 1, KHH_RW | KHH_DEV), 0);
+	EXPECT_EQ(khh_share(self->va, at.hole, FREE_GFN + 516, 1, KHH_RW | KHH_NC), 0);
 	for (op = KHH_OP_WRPROTECT; op < KHH_NR_OPS; op++) {
 		EXPECT_GE(s2_op(h, op, FREE_GFN, 1024), 0);
 		EXPECT_GE(s2_op(h, op, FREE_GFN + 100, 3), 0);
-		EXPECT_GE(s2_op(h, op, FREE_GFN, info.max_op_pages), 0);
+		EXPECT_GE(s2_op(h, op, FREE_GFN, khh_info.max_op_pages), 0);
 	}
 	EXPECT_EQ(s2_op(h, KHH_OP_TEST_YOUNG, FREE_GFN + 513, 1), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1024), 0);
-	EXPECT_TRUE(page_is_alone(block + 100));
-	page_free(block);
+	EXPECT_TRUE(khh_page_is_alone(block + 100));
+	khh_page_free(block);
 }
 
 /* ------------------------------------------------------------- donation: S24, S25 */
 
 TEST_F_TIMEOUT(host, donation_of_each_state, TIMEOUT)
 {
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
 	uint64_t pfn = self->page, val;
 
 	/* Private to the same guest, to another; lent. */
-	EXPECT_EQ(donate(self->vp, p.guest_pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, p.guest_pfn, PRIVATE_GFN, 1), -EPERM);
-	EXPECT_EQ(donate(self->vq, p.guest_pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, l.guest_pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(donate(self->vq, l.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, p.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, p.guest_pfn, PRIVATE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vq, p.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, l.guest_pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vq, l.guest_pfn, FREE_GFN, 1), -EPERM);
 	/* Shared with EL2. */
 	ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), 0);
-	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), -EPERM);
 	ASSERT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), 0);
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), -EPERM);
 	/* Where the guest has another page. */
-	EXPECT_EQ(donate(self->vp, pfn, PRIVATE_GFN, 1), -EEXIST);
-	EXPECT_EQ(donate(self->vp, pfn, LENT_GFN, 1), -EEXIST);
+	EXPECT_EQ(khh_donate(self->vp, pfn, PRIVATE_GFN, 1), -EEXIST);
+	EXPECT_EQ(khh_donate(self->vp, pfn, LENT_GFN, 1), -EEXIST);
 	/* The host's own; then it is not. */
 	ASSERT_EQ(page_poke(pfn, 0x77), 0);
-	ASSERT_EQ(donate(self->vp, pfn, FREE_GFN, 1), 0);
+	ASSERT_EQ(khh_donate(self->vp, pfn, FREE_GFN, 1), 0);
 	EXPECT_EQ(pkvm_must(self->vp, guest_load, FREE_GFN * PAGE), 0x77);
-	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN + 1, 1), -EPERM);
-	EXPECT_EQ(donate(self->vq, pfn, FREE_GFN, 1), -EPERM);
-	EXPECT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, pfn, FREE_GFN + 1, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vq, pfn, FREE_GFN, 1), -EPERM);
+	EXPECT_EQ(khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, pfn), 0);
@@ -1114,12 +922,12 @@ TEST_F_TIMEOUT(host, donation_of_each_state, TIMEOUT)
 	EXPECT_EQ(page_peek(pfn, &val), 0);
 	EXPECT_EQ(val, 0);
 	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn), -EAGAIN);
-	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EHWPOISON);
+	EXPECT_EQ(khh_donate(self->vp, pfn, FREE_GFN, 1), -EHWPOISON);
 }
 
 TEST_F_TIMEOUT(host, share_hyp_of_what_the_host_has_not, TIMEOUT)
 {
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
 	uint64_t bad[] = { p.guest_pfn, l.guest_pfn, 0, 0, 0, 0, ~0ul, 1ul << 51 };
 	struct places at;
 	uint64_t nr;
@@ -1157,7 +965,7 @@ TEST_F_TIMEOUT(host, access_questions_about_nothing, TIMEOUT)
 	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, at.mmio), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 1);
 	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, self->page), -EAGAIN);
-	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, vm_info(self->p, LENT_GFN).guest_pfn),
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, khh_vm_info(self->p, LENT_GFN).guest_pfn),
 		  -EAGAIN);
 	if (find_el2_memory(&pfn, &nr)) {
 		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, pfn), 0);
@@ -1241,7 +1049,6 @@ static long expect(struct model *m, enum matrix_call call)
 	}
 }
 
-static struct khh_mc vcpu_info(struct pkvm_vcpu *vcpu);
 static uint64_t raw_answer(struct pkvm_vcpu *vcpu, struct khh_mc *mc, uint64_t answer,
 			   uint64_t *x0);
 
@@ -1257,7 +1064,7 @@ static uint64_t guest_unlend(uint64_t ipa)
  */
 static long unlend(struct pkvm_vcpu *owner, uint64_t pfn, uint64_t gfn)
 {
-	struct khh_mc mc = vcpu_info(owner);
+	struct khh_mc mc = khh_vcpu_info(owner);
 	uint64_t x0;
 	long ret;
 
@@ -1267,9 +1074,9 @@ static long unlend(struct pkvm_vcpu *owner, uint64_t pfn, uint64_t gfn)
 	TEST_ASSERT(pkvm_run(owner) == -EINTR, "the guest did not step");
 	owner->run->immediate_exit = 0;
 
-	if (EC(raw_answer(owner, &mc, ANYTHING, &x0)) != EC_HVC64)
-		return ANYTHING;
-	ret = donate(owner, pfn, gfn, 1);
+	if (KHH_EC(raw_answer(owner, &mc, KHH_ANYTHING, &x0)) != EC_HVC64)
+		return KHH_ANYTHING;
+	ret = khh_donate(owner, pfn, gfn, 1);
 	if (ret)
 		return ret;
 	TEST_ASSERT(pkvm_resume(owner) == PKVM_RETURNED, "the guest did not go on");
@@ -1290,9 +1097,9 @@ static long make_call(struct _test_data_host *self, const struct model *m,
 	case M_UNSHARE_EL2:
 		return hvc(KHH_pkvm_host_unshare_hyp, pfn);
 	case M_SHARE_A:
-		return share(self->va, pfn, FREE_GFN, 1, RWX);
+		return khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX);
 	case M_SHARE_B:
-		return share(self->vb, pfn, FREE_GFN, 1, RWX);
+		return khh_share(self->vb, pfn, FREE_GFN, 1, KHH_RWX);
 	case M_TAKE_A:
 		return take_back(self->a, FREE_GFN, 1);
 	case M_TAKE_B:
@@ -1301,8 +1108,8 @@ static long make_call(struct _test_data_host *self, const struct model *m,
 	case M_DONATE_Q:
 		if (m->owner == OF_HOST)
 			*gfn = self->next_gfn++;
-		return donate(call == M_DONATE_P ? self->vp : self->vq, pfn,
-			      m->owner == OF_HOST ? *gfn : self->next_gfn++, 1);
+		return khh_donate(call == M_DONATE_P ? self->vp : self->vq, pfn,
+				  m->owner == OF_HOST ? *gfn : self->next_gfn++, 1);
 	case M_LEND:
 	case M_UNLEND:
 		/* The host would serve a share of nothing: ask at a page that it lent. */
@@ -1368,7 +1175,7 @@ TEST_F_TIMEOUT(host, every_call_in_every_state, 2 * TIMEOUT)
 		ASSERT_EQ(page_peek(self->page, &val),
 			  m.owner == OF_HOST || m.lent ? 0 : EFAULT);
 		undo_all(self, &m, &gfn);
-		ASSERT_TRUE(page_is_alone(self->page));
+		ASSERT_TRUE(khh_page_is_alone(self->page));
 	}
 	TH_LOG("%lu calls", tried);
 }
@@ -1383,8 +1190,8 @@ static long reclaim(uint32_t handle, uint64_t pfn, uint64_t gfn, uint64_t nr)
 /* S41, S42 */
 TEST_F_TIMEOUT(host, reclaim_and_finalize_out_of_order, TIMEOUT)
 {
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
-	uint64_t h = p.handle, q = vm_info(self->q, PRIVATE_GFN).guest_pfn, val;
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
+	uint64_t h = p.handle, q = khh_vm_info(self->q, PRIVATE_GFN).guest_pfn, val;
 
 	EXPECT_EQ(reclaim(h, p.guest_pfn, PRIVATE_GFN, 1), -EBUSY);
 	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
@@ -1407,7 +1214,7 @@ TEST_F_TIMEOUT(host, reclaim_and_finalize_out_of_order, TIMEOUT)
 	EXPECT_EQ(reclaim(h, 1ul << 52, PRIVATE_GFN, 1), -EINVAL);
 	EXPECT_EQ(reclaim(h, p.guest_pfn, (1ul << (p.ipa_bits - 12)), 1), -ERANGE);
 	EXPECT_EQ(reclaim(h + 1000, p.guest_pfn, PRIVATE_GFN, 1), -ENOENT);
-	EXPECT_EQ(reclaim(handle_of(self->q), q, PRIVATE_GFN, 1), -EBUSY);
+	EXPECT_EQ(reclaim(khh_handle(self->q), q, PRIVATE_GFN, 1), -EBUSY);
 	EXPECT_EQ(page_peek(p.guest_pfn, &val), EFAULT);
 	EXPECT_EQ(page_peek(q, &val), EFAULT);
 	EXPECT_EQ(page_peek(l.guest_pfn, &val), 0);
@@ -1418,7 +1225,7 @@ TEST_F_TIMEOUT(host, reclaim_and_finalize_out_of_order, TIMEOUT)
 TEST_F_TIMEOUT(host, handle_of_a_vm_that_is_gone, TIMEOUT)
 {
 	struct pkvm_vm *vm = make_vm(false, 1);
-	uint64_t h = handle_of(vm);
+	uint64_t h = khh_handle(vm);
 
 	pkvm_vm_free(vm);
 	EXPECT_EQ(hvc(KHH_pkvm_vcpu_load, h, 0), -ENOENT);
@@ -1432,17 +1239,17 @@ TEST_F_TIMEOUT(host, handle_of_a_vm_that_is_gone, TIMEOUT)
 
 TEST_F_TIMEOUT(host, finalize_with_pages_shared, TIMEOUT)
 {
-	uint64_t h = handle_of(self->a);
+	uint64_t h = khh_handle(self->a);
 
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_RWX), 0);
 	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
 	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_start_teardown_vm, h), -EBUSY);
 	self->a_dead = true;
 	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
 	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, h), -EBUSY);
-	EXPECT_FALSE(page_is_alone(self->page));
+	EXPECT_FALSE(khh_page_is_alone(self->page));
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
 /*
@@ -1453,18 +1260,18 @@ TEST_F_TIMEOUT(host, finalize_with_pages_shared, TIMEOUT)
  */
 TEST_F_TIMEOUT(host, reclaim_from_an_ordinary_vm, TIMEOUT)
 {
-	uint64_t h = handle_of(self->a), pfn = self->page, seen, val;
+	uint64_t h = khh_handle(self->a), pfn = self->page, seen, val;
 
 	ASSERT_EQ(page_poke(pfn, 0x1111), 0);
-	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
-	ASSERT_EQ(share(self->vb, pfn, FREE_GFN, 1, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->vb, pfn, FREE_GFN, 1, KHH_RWX), 0);
 	EXPECT_LT(reclaim(h, pfn, FREE_GFN, 1), 0);
 	self->a_dead = true;
 	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
 	EXPECT_LT(reclaim(h, pfn, FREE_GFN, 1), 0);
 	EXPECT_EQ(page_peek(pfn, &val), 0);
 	EXPECT_EQ(val, 0x1111);
-	EXPECT_EQ(donate(self->vp, pfn, FREE_GFN, 1), -EPERM) {
+	EXPECT_EQ(khh_donate(self->vp, pfn, FREE_GFN, 1), -EPERM) {
 		/* How bad is it? */
 		pkvm_must(self->vp, guest_store, FREE_GFN * PAGE, 0x5ec2e7);
 		seen = pkvm_must(self->vb, guest_load, FREE_GFN * PAGE);
@@ -1482,17 +1289,17 @@ TEST_F_TIMEOUT(host, reclaim_from_an_ordinary_vm, TIMEOUT)
  */
 TEST_F_TIMEOUT(host, reclaim_of_what_is_no_memory, TIMEOUT)
 {
-	uint64_t h = handle_of(self->a), pfn = page_alloc(0);
+	uint64_t h = khh_handle(self->a), pfn = khh_page_alloc(0);
 	struct places at;
 
 	find_places(&at);
-	ASSERT_EQ(share(self->va, pfn, FREE_GFN, 1, RWX), 0);
-	ASSERT_EQ(share(self->va, at.hole, FREE_GFN + 1, 1, RW | KHH_DEV), 0);
+	ASSERT_EQ(khh_share(self->va, pfn, FREE_GFN, 1, KHH_RWX), 0);
+	ASSERT_EQ(khh_share(self->va, at.hole, FREE_GFN + 1, 1, KHH_RW | KHH_DEV), 0);
 	self->a_dead = true;
 	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
 	EXPECT_LT(reclaim(h, at.hole, FREE_GFN + 1, 1), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 2), 0);
-	page_free(pfn);
+	khh_page_free(pfn);
 }
 
 /* -------------------------------------------------------- S33: pages for tables */
@@ -1507,9 +1314,9 @@ static struct khh_mc set_mc(struct pkvm_vcpu *vcpu, uint64_t head, uint64_t nr)
 
 TEST_F_TIMEOUT(host, table_pages_that_are_not_the_hosts, TIMEOUT)
 {
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
 	/* Far away, so that it needs tables; each in a region of its own. */
-	uint64_t gfn = 1ul << (vm_info(self->a, 0).ipa_bits - 13), pfn, nr, val;
+	uint64_t gfn = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 13), pfn, nr, val;
 	uint64_t heads[13], nrs[] = { 1, 1000, ~0ul };
 	struct khh_mc mine, after;
 	int i, j, n = 0;
@@ -1533,12 +1340,12 @@ TEST_F_TIMEOUT(host, table_pages_that_are_not_the_hosts, TIMEOUT)
 	if (find_el2_memory(&pfn, &nr))
 		heads[n++] = (pfn + 3) * PAGE;
 
-	ASSERT_EQ(share(self->vb, self->page, FREE_GFN, 1, RW), 0);
+	ASSERT_EQ(khh_share(self->vb, self->page, FREE_GFN, 1, KHH_RW), 0);
 	/* Whatever EL2 holds from before is used up first. */
 	for (i = 0; i < 64; i++) {
 		mine = set_mc(self->va, 0, 0);
 		ret = hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
-			       gfn + i * 512ul * 512, 1, RW);
+			       gfn + i * 512ul * 512, 1, KHH_RW);
 		set_mc(self->va, mine.head, mine.nr);
 		if (ret > 0)
 			break;
@@ -1551,7 +1358,7 @@ TEST_F_TIMEOUT(host, table_pages_that_are_not_the_hosts, TIMEOUT)
 		for (j = 0; j < ARRAY_SIZE(nrs); j++) {
 			set_mc(self->va, heads[i], nrs[j]);
 			EXPECT_GT(hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
-					   gfn, 1, RW), 0) {
+					   gfn, 1, KHH_RW), 0) {
 				TH_LOG("head %#lx, %lu pages", heads[i], nrs[j]);
 			}
 			after = set_mc(self->va, 0, 0);
@@ -1560,35 +1367,35 @@ TEST_F_TIMEOUT(host, table_pages_that_are_not_the_hosts, TIMEOUT)
 		}
 	}
 	set_mc(self->va, mine.head, mine.nr);
-	EXPECT_EQ(share(self->va, self->page, gfn, 1, RW), 0);
+	EXPECT_EQ(khh_share(self->va, self->page, gfn, 1, KHH_RW), 0);
 	EXPECT_EQ(page_peek(l.guest_pfn, &val), 0);
-	EXPECT_EQ(take_back(self->a, 0, 1ul << (vm_info(self->a, 0).ipa_bits - 12)), 0);
+	EXPECT_EQ(take_back(self->a, 0, 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12)), 0);
 	EXPECT_EQ(take_back(self->b, FREE_GFN, 1), 0);
 }
 
 /* A page that EL2 took for tables is EL2's. */
 TEST_F_TIMEOUT(host, table_pages_are_el2s, TIMEOUT)
 {
-	uint64_t gfn = 1ul << (vm_info(self->a, 0).ipa_bits - 13), val;
+	uint64_t gfn = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 13), val;
 	struct khh_mc mc = { .vcpu_fd = self->va->fd };
 	uint64_t head = 0;
 	int i;
 
-	topup(self->va);
+	khh_topup(self->va);
 	for (i = 0; i < 64; i++) {
 		khh_must(KHH_IOC_MC, &mc);
 		head = mc.head;
-		ASSERT_EQ(share(self->va, self->page, gfn + i * 512ul * 512, 1, RW), 0);
+		ASSERT_EQ(khh_share(self->va, self->page, gfn + i * 512ul * 512, 1, KHH_RW), 0);
 		mc = (struct khh_mc) { .vcpu_fd = self->va->fd };
 		khh_must(KHH_IOC_MC, &mc);
 		if (mc.head != head)
 			break;
-		topup(self->va);
+		khh_topup(self->va);
 		mc = (struct khh_mc) { .vcpu_fd = self->va->fd };
 	}
 	ASSERT_NE(mc.head, head);
 	EXPECT_TRUE(is_refused(self->vb, head / PAGE, "a table"));
-	EXPECT_EQ(donate(self->vp, head / PAGE, self->next_gfn, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, head / PAGE, self->next_gfn, 1), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, head / PAGE), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, head / PAGE), -EPERM);
 	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, head / PAGE), 0);
@@ -1609,9 +1416,9 @@ TEST_F_TIMEOUT(host, instructions_that_a_kernel_would_not, TIMEOUT)
 
 	for (; in.index < in.nr; in.index++) {
 		khh_must(KHH_IOC_INSN, &in);
-		undefined += in.esr && !EC(in.esr);
+		undefined += in.esr && !KHH_EC(in.esr);
 		/* Executed; undefined, or the same with FEAT_IDST. */
-		EXPECT_TRUE(!EC(in.esr) || EC(in.esr) == EC_SYS64) {
+		EXPECT_TRUE(!KHH_EC(in.esr) || KHH_EC(in.esr) == EC_SYS64) {
 			TH_LOG("%s: ESR_EL1 %#llx", in.name, in.esr);
 		}
 	}
@@ -1640,28 +1447,28 @@ TEST_F_TIMEOUT(host, vms_of_any_number_of_vcpus, TIMEOUT)
 {
 	static const uint32_t nrs[] = { 0, 513, 1 << 20, 1u << 31, ~0u };
 	struct khh_pages m = { .order = 4 };
-	struct khh_vm a = vm_info(self->a, 0);
-	uint32_t created = kload(a.created_addr, 4);
+	struct khh_vm a = khh_vm_info(self->a, 0);
+	uint32_t created = khh_load(a.created_addr, 4);
 	int i;
 
 	khh_must(KHH_IOC_ALLOC, &m);
 	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
-		kstore(a.created_addr, nrs[i], 4);
+		khh_store(a.created_addr, nrs[i], 4);
 		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 8 * PAGE), -EINVAL) {
 			TH_LOG("%u vCPUs", nrs[i]);
 		}
 	}
-	kstore(a.created_addr, created, 4);
+	khh_store(a.created_addr, created, 4);
 	for (i = 0; i < 16; i++)
-		EXPECT_TRUE(page_is_alone(m.pfn + i));
-	page_free(m.pfn);
+		EXPECT_TRUE(khh_page_is_alone(m.pfn + i));
+	khh_page_free(m.pfn);
 }
 
 /* ------------------------------------------------- S20: host pointers to EL2 */
 
 TEST_F_TIMEOUT(host, vms_from_memory_that_is_not_shared, TIMEOUT)
 {
-	struct khh_vm a = vm_info(self->a, 0);
+	struct khh_vm a = khh_vm_info(self->a, 0);
 	struct khh_mc mc = { .vcpu_fd = self->va->fd };
 	struct khh_pages m = { .order = 4 };
 
@@ -1681,9 +1488,9 @@ TEST_F_TIMEOUT(host, vms_from_memory_that_is_not_shared, TIMEOUT)
 	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, m.addr), -EINVAL);
 	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, m.addr + 8), -ENOMEM);
 	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, a.handle, mc.addr, mc.addr & ~(PAGE - 1)), -ENOMEM);
-	EXPECT_TRUE(page_is_alone(m.pfn));
-	EXPECT_TRUE(page_is_alone(m.pfn + 15));
-	page_free(m.pfn);
+	EXPECT_TRUE(khh_page_is_alone(m.pfn));
+	EXPECT_TRUE(khh_page_is_alone(m.pfn + 15));
+	khh_page_free(m.pfn);
 }
 
 /*
@@ -1702,18 +1509,18 @@ TEST_F_TIMEOUT(host, run_without_stage_2, TIMEOUT)
 	};
 	const uint64_t secret = 0x5ec2e7, ipa = PKVM_MEM_IPA + 8 * PAGE;
 	uint64_t pfn = self->page, victim, hcr, val, seen = 0;
-	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_mc mc = khh_vcpu_info(self->va);
 	uint64_t hcr_pfn = field_pfn(&mc, mc.hcr_addr), off = mc.hcr_addr % PAGE;
 	int i;
 
 	pkvm_must(self->vp, guest_store, ipa, secret);
-	victim = vm_info(self->p, ipa / PAGE).guest_pfn;
+	victim = khh_vm_info(self->p, ipa / PAGE).guest_pfn;
 	ASSERT_NE(victim, 0);
 	ASSERT_EQ(page_peek(victim, &val), EFAULT);
 
 	for (i = 0; i < ARRAY_SIZE(code); i += 2)
-		ASSERT_EQ(poke_at(pfn, 4 * i, code[i] | (uint64_t)code[i + 1] << 32), 0);
-	ASSERT_EQ(poke_at(pfn, 0x800, 0), 0);
+		ASSERT_EQ(khh_poke(pfn, 4 * i, code[i] | (uint64_t)code[i + 1] << 32), 0);
+	ASSERT_EQ(khh_poke(pfn, 0x800, 0), 0);
 	self->a_dead = true;
 	/* MMU off: the guest's addresses are the machine's, if nobody translates. */
 	ASSERT_EQ(pkvm_set_reg(self->va, KVM_ARM64_SYS_REG(SYS_SCTLR_EL1), 0x30d00980), 0);
@@ -1721,12 +1528,12 @@ TEST_F_TIMEOUT(host, run_without_stage_2, TIMEOUT)
 	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.pstate), 0x3c5), 0);
 	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.regs[0]), victim * PAGE), 0);
 	ASSERT_EQ(pkvm_set_reg(self->va, ARM64_CORE_REG(regs.regs[2]), pfn * PAGE + 0x800), 0);
-	ASSERT_EQ(peek_at(hcr_pfn, off, &hcr), 0);
+	ASSERT_EQ(khh_peek(hcr_pfn, off, &hcr), 0);
 	ASSERT_EQ(hcr & 1, 1);
-	ASSERT_EQ(poke_at(hcr_pfn, off, hcr & ~1ul), 0);
+	ASSERT_EQ(khh_poke(hcr_pfn, off, hcr & ~1ul), 0);
 	pkvm_resume_timeout(self->va, 300);
-	ASSERT_EQ(poke_at(hcr_pfn, off, hcr), 0);
-	ASSERT_EQ(peek_at(pfn, 0x800, &seen), 0);
+	ASSERT_EQ(khh_poke(hcr_pfn, off, hcr), 0);
+	ASSERT_EQ(khh_peek(pfn, 0x800, &seen), 0);
 	EXPECT_EQ(seen, 0) {
 		TH_LOG("without stage 2 an ordinary guest reads %#lx; the secret is %#lx",
 		       seen, secret);
@@ -1737,15 +1544,15 @@ TEST_F_TIMEOUT(host, run_without_stage_2, TIMEOUT)
 TEST_F_TIMEOUT(host, run_in_a_mode_that_is_not_a_guests, TIMEOUT)
 {
 	static const uint64_t modes[] = { 0x9, 0x8, 0xd, 0xc, 0xf, 0x1, 0x3, 0x1f, 0x1a, 0x16 };
-	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_mc mc = khh_vcpu_info(self->va);
 	uint64_t pfn = field_pfn(&mc, mc.pstate_addr), off = mc.pstate_addr % PAGE, seen;
 	int i;
 
 	self->a_dead = true;
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
-		ASSERT_EQ(poke_at(pfn, off, 0x3c0 | modes[i]), 0);
+		ASSERT_EQ(khh_poke(pfn, off, 0x3c0 | modes[i]), 0);
 		pkvm_resume_timeout(self->va, 50);
-		ASSERT_EQ(peek_at(pfn, off, &seen), 0);
+		ASSERT_EQ(khh_peek(pfn, off, &seen), 0);
 		/* EL1, or an illegal return, after which nothing is executed. */
 		EXPECT_TRUE(seen & 1ul << 20 || (seen & 0x1f) <= 5 || seen & 0x10) {
 			TH_LOG("mode %#lx: PSTATE %#lx", modes[i], seen);
@@ -1771,7 +1578,7 @@ TEST_F_TIMEOUT(host, addresses_that_el2_does_not_have, TIMEOUT)
 		hvc(KHH_vgic_v3_restore_vmcr_aprs, bad[i]);
 		hvc(KHH_vgic_v3_save_vmcr_aprs, bad[i]);
 	}
-	page_free(mine.pfn);
+	khh_page_free(mine.pfn);
 }
 
 /*
@@ -1782,7 +1589,7 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 {
 	/* Active priorities of group 1, after the last word of group 0. */
 	const uint64_t mark = 0x100ul << 32, other = 0x10000ul << 32;
-	struct khh_mc mc = vcpu_info(self->va), later;
+	struct khh_mc mc = khh_vcpu_info(self->va), later;
 	uint64_t pfn = field_pfn(&mc, mc.cpu_if_addr + 24);
 	uint64_t off = (mc.cpu_if_addr + 24) % PAGE, place, before, val;
 	struct khh_call c[3];
@@ -1790,10 +1597,11 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 
 	/* A page that EL2 takes into its stock of table pages, and does not use yet. */
 	for (i = 0; i < 64; i++) {
-		topup(self->va);
-		mc = vcpu_info(self->va);
-		ASSERT_EQ(share(self->va, self->page, FREE_GFN + i * 512ul * 512, 1, RW), 0);
-		later = vcpu_info(self->va);
+		khh_topup(self->va);
+		mc = khh_vcpu_info(self->va);
+		ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN + i * 512ul * 512, 1,
+				    KHH_RW), 0);
+		later = khh_vcpu_info(self->va);
 		if (later.head != mc.head)
 			break;
 	}
@@ -1802,21 +1610,21 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 	/* The kernel's address of it; beyond what a list of pages uses. */
 	place = mc.addr - mc.addr % PAGE - mc.pfn * PAGE + mc.head + 2048;
 
-	ASSERT_EQ(peek_at(pfn, off, &before), 0);
-	ASSERT_EQ(poke_at(pfn, off, mark), 0);
+	ASSERT_EQ(khh_peek(pfn, off, &before), 0);
+	ASSERT_EQ(khh_poke(pfn, off, mark), 0);
 	c[0] = KHH_CALL(KHH_vgic_v3_restore_vmcr_aprs, mc.cpu_if_addr);
 	c[1] = KHH_CALL(KHH_vgic_v3_save_vmcr_aprs, place);
-	calls(-1, -1, c, 2);
-	ASSERT_EQ(poke_at(pfn, off, other), 0);
+	khh_calls(-1, -1, c, 2);
+	ASSERT_EQ(khh_poke(pfn, off, other), 0);
 	c[1] = KHH_CALL(KHH_vgic_v3_restore_vmcr_aprs, place);
 	c[2] = KHH_CALL(KHH_vgic_v3_save_vmcr_aprs, mc.cpu_if_addr);
-	calls(-1, -1, c, 3);
-	ASSERT_EQ(peek_at(pfn, off, &val), 0);
-	ASSERT_EQ(poke_at(pfn, off, before), 0);
+	khh_calls(-1, -1, c, 3);
+	ASSERT_EQ(khh_peek(pfn, off, &val), 0);
+	ASSERT_EQ(khh_poke(pfn, off, before), 0);
 	EXPECT_EQ(val, other) {
 		TH_LOG("through EL2's own memory %#lx came back", val);
 	}
-	calls(-1, -1, c, 1);
+	khh_calls(-1, -1, c, 1);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 64ul * 512 * 512), 0);
 }
 
@@ -1903,8 +1711,8 @@ static uint64_t sve_keeps(struct pkvm_vcpu *vcpu, uint64_t seed)
 TEST_F_TIMEOUT(host, sve_registers_where_they_may_not_be, TIMEOUT)
 {
 	static const uint32_t lengths[] = { 0, 8, 15, 24, 257, 512, 8192, 1u << 31, ~0u };
-	struct khh_vm p = vm_info(self->p, PRIVATE_GFN), l = vm_info(self->p, LENT_GFN);
-	uint64_t linear, state, flags, el2, nr, freed = page_alloc(4), bad[16];
+	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
+	uint64_t linear, state, flags, el2, nr, freed = khh_page_alloc(4), bad[16];
 	struct khh_pages mine = { .order = 4 };
 	struct pkvm_vcpu *vcpu;
 	struct pkvm_vm *vm;
@@ -1916,10 +1724,10 @@ TEST_F_TIMEOUT(host, sve_registers_where_they_may_not_be, TIMEOUT)
 		SKIP(return, "no SVE here");
 	vm = make_sve_vm(1, false);
 	vcpu = pkvm_vcpu0(vm);
-	mc = vcpu_info(vcpu);
-	state = kload(mc.sve_addr, 8);
-	vl = kload(mc.sve_vl_addr, 4);
-	flags = kload(mc.cflags_addr, 1);
+	mc = khh_vcpu_info(vcpu);
+	state = khh_load(mc.sve_addr, 8);
+	vl = khh_load(mc.sve_vl_addr, 4);
+	flags = khh_load(mc.cflags_addr, 1);
 	ASSERT_NE(state, 0);
 	ASSERT_GE(vl, 32);
 	khh_must(KHH_IOC_ALLOC, &mine);
@@ -1948,41 +1756,41 @@ TEST_F_TIMEOUT(host, sve_registers_where_they_may_not_be, TIMEOUT)
 		bad[n++] = linear + (el2 + nr - 1) * PAGE;
 	}
 	for (i = 0; i < n; i++) {
-		kstore(mc.sve_addr, bad[i], 8);
+		khh_store(mc.sve_addr, bad[i], 8);
 		EXPECT_LT(pkvm_run(vcpu), 0) {
 			TH_LOG("SVE registers at %#lx", bad[i]);
 		}
-		EXPECT_EQ(vm_info(vm, 0).handle, 0);
+		EXPECT_EQ(khh_vm_info(vm, 0).handle, 0);
 	}
 	for (i = 1; i < 16; i++) {
-		kstore(mc.sve_addr, mine.addr + i, 8);
+		khh_store(mc.sve_addr, mine.addr + i, 8);
 		EXPECT_EQ(pkvm_run(vcpu), -EINVAL);
 	}
-	kstore(mc.sve_addr, mine.addr, 8);
+	khh_store(mc.sve_addr, mine.addr, 8);
 	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
-		kstore(mc.sve_vl_addr, lengths[i], 4);
+		khh_store(mc.sve_vl_addr, lengths[i], 4);
 		EXPECT_EQ(pkvm_run(vcpu), -EINVAL) {
 			TH_LOG("SVE registers of %u bytes", lengths[i]);
 		}
 	}
-	kstore(mc.sve_vl_addr, vl, 4);
+	khh_store(mc.sve_vl_addr, vl, 4);
 
 	/* Whatever was tried, nothing is left of it: a good place will do. */
 	EXPECT_EQ(sve_keeps(vcpu, 1), 0);
 	EXPECT_EQ(vcpu->out[0], vl);
-	EXPECT_EQ(kload(mc.cflags_addr, 1), flags);
+	EXPECT_EQ(khh_load(mc.cflags_addr, 1), flags);
 	/* EL2 writes there until the VM is gone. */
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn), -EBUSY);
 	/* What KVM frees must be what it allocated. */
-	kstore(mc.sve_addr, state, 8);
+	khh_store(mc.sve_addr, state, 8);
 	pkvm_vm_free(vm);
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn), 0);
 	for (i = 1; i < 15; i++)
 		hvc(KHH_pkvm_host_unshare_hyp, mine.pfn + i);
-	EXPECT_TRUE(page_is_alone(mine.pfn));
-	EXPECT_TRUE(page_is_alone(freed));
-	page_free(mine.pfn);
-	page_free(freed);
+	EXPECT_TRUE(khh_page_is_alone(mine.pfn));
+	EXPECT_TRUE(khh_page_is_alone(freed));
+	khh_page_free(mine.pfn);
+	khh_page_free(freed);
 }
 
 /* Once EL2 knows it, nothing that the host writes there moves it. */
@@ -1998,37 +1806,37 @@ TEST_F_TIMEOUT(host, sve_registers_that_move, TIMEOUT)
 		SKIP(return, "no SVE here");
 	vm = make_sve_vm(1, false);
 	vcpu = pkvm_vcpu0(vm);
-	mc = vcpu_info(vcpu);
+	mc = khh_vcpu_info(vcpu);
 	ASSERT_EQ(sve_keeps(vcpu, 1), 0);
 	khh_must(KHH_IOC_ALLOC, &mine);
 	for (page = 0; page < 4; page++) {
 		ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, mine.pfn + page), 0);
 		for (i = 0; i < PAGE; i += 8)
-			poke_at(mine.pfn + page, i, ANYTHING);
+			khh_poke(mine.pfn + page, i, KHH_ANYTHING);
 	}
-	state = kload(mc.sve_addr, 8);
-	vl = kload(mc.sve_vl_addr, 4);
-	kstore(mc.sve_addr, mine.addr, 8);
+	state = khh_load(mc.sve_addr, 8);
+	vl = khh_load(mc.sve_vl_addr, 4);
+	khh_store(mc.sve_addr, mine.addr, 8);
 	EXPECT_EQ(sve_keeps(vcpu, 2), 0);
-	kstore(mc.sve_addr, mine.addr - 16, 8);
-	kstore(mc.sve_vl_addr, 16, 4);
+	khh_store(mc.sve_addr, mine.addr - 16, 8);
+	khh_store(mc.sve_vl_addr, 16, 4);
 	EXPECT_EQ(sve_keeps(vcpu, 3), 0);
-	kstore(mc.sve_vl_addr, 0x7ffffff0, 4);
+	khh_store(mc.sve_vl_addr, 0x7ffffff0, 4);
 	EXPECT_EQ(sve_keeps(vcpu, 4), 0);
 	EXPECT_EQ(vcpu->out[0], vl);
-	kstore(mc.sve_addr, state, 8);
-	kstore(mc.sve_vl_addr, vl, 4);
+	khh_store(mc.sve_addr, state, 8);
+	khh_store(mc.sve_vl_addr, vl, 4);
 	for (page = 0; page < 4; page++) {
 		for (i = 0; i < PAGE; i += 8) {
-			ASSERT_EQ(peek_at(mine.pfn + page, i, &val), 0);
-			ASSERT_EQ(val, ANYTHING) {
+			ASSERT_EQ(khh_peek(mine.pfn + page, i, &val), 0);
+			ASSERT_EQ(val, KHH_ANYTHING) {
 				TH_LOG("EL2 wrote to page %lu, offset %lu", page, i);
 			}
 		}
 		EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, mine.pfn + page), 0);
 	}
 	pkvm_vm_free(vm);
-	page_free(mine.pfn);
+	khh_page_free(mine.pfn);
 }
 
 /* A VMM may initialise a vCPU when another runs already: EL2 learns of it in time. */
@@ -2041,7 +1849,7 @@ TEST_F_TIMEOUT(host, a_vcpu_that_is_initialised_late, TIMEOUT)
 	};
 	struct pkvm_vm *vm = pkvm_vm_create(&opts);
 	struct pkvm_vcpu *late = &vm->vcpus[1];
-	struct khh_mc mc = vcpu_info(late);
+	struct khh_mc mc = khh_vcpu_info(late);
 
 	EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_nop), 0);
 	/* Not without. */
@@ -2085,7 +1893,7 @@ static uint64_t raw_run(struct pkvm_vcpu *vcpu, struct khh_mc *mc, struct khh_ca
 	/* 0 is an exit for an interrupt. */
 	c[nr].repeat = 100;
 	c[nr + 1] = KHH_CALL(KHH_LOAD, mc->esr_addr, 0, 8);
-	calls(-1, vcpu->fd, c, nr + 2);
+	khh_calls(-1, vcpu->fd, c, nr + 2);
 	for (i = 0; i < nr; i++)
 		TEST_ASSERT(!c[i].smccc, "store %d failed", i);
 	TEST_ASSERT(!c[nr].smccc, "EL2 does not know the call");
@@ -2102,7 +1910,7 @@ static uint64_t raw_answer(struct pkvm_vcpu *vcpu, struct khh_mc *mc, uint64_t a
 	};
 	uint64_t esr = raw_run(vcpu, mc, c, 2);
 
-	*x0 = kload(mc->x_addr, 8);
+	*x0 = khh_load(mc->x_addr, 8);
 	return esr;
 }
 
@@ -2127,7 +1935,7 @@ static uint64_t guest_store_each(uint64_t addr, uint64_t secret)
  */
 TEST_F_TIMEOUT(host, first_stores_to_ram, TIMEOUT)
 {
-	struct khh_mc mc = vcpu_info(self->vp);
+	struct khh_mc mc = khh_vcpu_info(self->vp);
 	uint64_t ipa = PKVM_MEM_IPA + 64 * PAGE, secret = pkvm_pattern(self->seed, 1);
 	uint64_t esr, x0, given[2 * NR_STORES];
 	int round, i, n = 0;
@@ -2146,8 +1954,8 @@ TEST_F_TIMEOUT(host, first_stores_to_ram, TIMEOUT)
 		ASSERT_EQ(pkvm_run(self->vp), -EINTR);
 		self->vp->run->immediate_exit = 0;
 		for (i = 0; i < NR_STORES; i++) {
-			esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
-			EXPECT_EQ(EC(esr), EC_DABT_LOW);
+			esr = raw_answer(self->vp, &mc, KHH_ANYTHING, &x0);
+			EXPECT_EQ(KHH_EC(esr), EC_DABT_LOW);
 			EXPECT_EQ(esr & ESR_ISV, 0) {
 				TH_LOG("page %d: ESR %#lx", i, esr);
 			}
@@ -2155,11 +1963,11 @@ TEST_F_TIMEOUT(host, first_stores_to_ram, TIMEOUT)
 				TH_LOG("the host has what the guest stored");
 			}
 			/* As if it were a device: the guest stays where it is. */
-			esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
-			EXPECT_EQ(EC(esr), EC_DABT_LOW);
+			esr = raw_answer(self->vp, &mc, KHH_ANYTHING, &x0);
+			EXPECT_EQ(KHH_EC(esr), EC_DABT_LOW);
 			EXPECT_NE(x0, secret + i);
-			given[n] = page_alloc(0);
-			ASSERT_EQ(donate(self->vp, given[n++], ipa / PAGE + i, 1), 0);
+			given[n] = khh_page_alloc(0);
+			ASSERT_EQ(khh_donate(self->vp, given[n++], ipa / PAGE + i, 1), 0);
 		}
 		EXPECT_EQ(pkvm_resume(self->vp), PKVM_RETURNED);
 		for (i = 0; i < NR_STORES; i++)
@@ -2176,12 +1984,12 @@ TEST_F_TIMEOUT(host, memory_that_was_not_declared, TIMEOUT)
 {
 	uint64_t end = PKVM_HOLE_IPA / PAGE + SZ_1G / PAGE;
 
-	EXPECT_EQ(donate(self->vp, self->page, PKVM_MEM2_IPA / PAGE, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, self->page, PKVM_CTL_IPA / PAGE, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, self->page, end, 1), -EPERM);
-	EXPECT_EQ(donate(self->vp, self->page, end - 1, 2), -EPERM);
-	EXPECT_EQ(donate(self->vp, self->page, FREE_GFN - 1, 1), -EPERM);
-	EXPECT_TRUE(page_is_alone(self->page));
+	EXPECT_EQ(khh_donate(self->vp, self->page, PKVM_MEM2_IPA / PAGE, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, self->page, PKVM_CTL_IPA / PAGE, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, self->page, end, 1), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, self->page, end - 1, 2), -EPERM);
+	EXPECT_EQ(khh_donate(self->vp, self->page, FREE_GFN - 1, 1), -EPERM);
+	EXPECT_TRUE(khh_page_is_alone(self->page));
 	EXPECT_EQ(pkvm_set_slot(self->p, 10, PKVM_MEM2_IPA, SZ_64K, free_ram, 0), -EPERM);
 	EXPECT_EQ(try_donation(self, self->page), 0);
 }
@@ -2196,20 +2004,20 @@ TEST_F_TIMEOUT(host, declarations_of_nonsense, TIMEOUT)
 	};
 	/* A table of the first level may be 16 pages. */
 	struct khh_pages m = { .order = 5 };
-	struct khh_vm a = vm_info(self->a, 0);
+	struct khh_vm a = khh_vm_info(self->a, 0);
 	int i, j;
 
 	khh_must(KHH_IOC_ALLOC, &m);
 	for (i = 0; i < ARRAY_SIZE(lists); i++) {
 		for (j = 0; j < 3; j++)
-			ASSERT_EQ(poke_at(m.pfn, 8 * j, lists[i][j]), 0);
+			ASSERT_EQ(khh_poke(m.pfn, 8 * j, lists[i][j]), 0);
 		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + 16 * PAGE), -EINVAL) {
 			TH_LOG("list %d", i);
 		}
 	}
 	for (i = 0; i < 32; i++)
-		EXPECT_TRUE(page_is_alone(m.pfn + i));
-	page_free(m.pfn);
+		EXPECT_TRUE(khh_page_is_alone(m.pfn + i));
+	khh_page_free(m.pfn);
 }
 
 /* Pages for a first level that do not do leave no trace in what EL2 knows of them. */
@@ -2217,7 +2025,7 @@ TEST_F_TIMEOUT(host, tables_that_are_not_aligned, TIMEOUT)
 {
 	int ipa_bits = ioctl(self->a->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
 	struct khh_pages m = { .order = 6 };
-	struct khh_vm a = vm_info(self->a, 0);
+	struct khh_vm a = khh_vm_info(self->a, 0);
 	int i, j;
 
 	if (ipa_bits < 40 || (ipa_bits > 43 && ipa_bits < 49))
@@ -2225,12 +2033,12 @@ TEST_F_TIMEOUT(host, tables_that_are_not_aligned, TIMEOUT)
 	khh_must(KHH_IOC_ALLOC, &m);
 	for (i = 31; i > 16; i -= 2) {
 		for (j = 0; j < 3; j++)
-			ASSERT_EQ(poke_at(m.pfn, 8 * j, 0), 0);
+			ASSERT_EQ(khh_poke(m.pfn, 8 * j, 0), 0);
 		EXPECT_EQ(hvc(KHH_pkvm_init_vm, a.addr, m.addr, m.addr + i * PAGE), -ENOMEM);
 	}
 	for (i = 0; i < 64; i++)
-		EXPECT_TRUE(page_is_alone(m.pfn + i));
-	page_free(m.pfn);
+		EXPECT_TRUE(khh_page_is_alone(m.pfn + i));
+	khh_page_free(m.pfn);
 }
 
 #define GUEST_ACCESS(name, insn)					\
@@ -2281,7 +2089,7 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 		{ guest_access_ldrsh_x, 0, 0xfffffffffffff3f9 },
 		{ guest_access_ldrsw_x, 0, 0xffffffff80c5f3f9 },
 	};
-	struct khh_mc mc = vcpu_info(self->vp);
+	struct khh_mc mc = khh_vcpu_info(self->vp);
 	uint64_t esr, x0;
 	bool store;
 	int i;
@@ -2292,7 +2100,7 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 		self->vp->run->immediate_exit = 1;
 		ASSERT_EQ(pkvm_run(self->vp), -EINTR);
 		self->vp->run->immediate_exit = 0;
-		esr = raw_answer(self->vp, &mc, ANYTHING, &x0);
+		esr = raw_answer(self->vp, &mc, KHH_ANYTHING, &x0);
 		EXPECT_EQ(esr & (ESR_ISV | ESR_WNR), ESR_ISV | (store ? ESR_WNR : 0));
 		/* Not which register it is. */
 		EXPECT_EQ(esr >> 16 & 0x1f, 0);
@@ -2304,7 +2112,7 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 		EXPECT_EQ(x0, store ? canary : t[i].got) {
 			TH_LOG("access %d: the guest has %#lx", i, x0);
 		}
-		kstore(mc.iflags_addr, IFLAGS_INCREMENT, 1);
+		khh_store(mc.iflags_addr, IFLAGS_INCREMENT, 1);
 		EXPECT_EQ(pkvm_resume(self->vp), PKVM_RETURNED);
 	}
 }
@@ -2352,7 +2160,7 @@ TEST_F_TIMEOUT(host, timer_that_the_host_moves, TIMEOUT)
 /* Base hole 12: the traps are EL2's, and what the host wants of them does not count. */
 TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
 {
-	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_mc mc = khh_vcpu_info(self->va);
 	struct khh_call off[] = {
 		KHH_CALL(KHH_STORE, mc.mdcr_addr, 0, 8),
 		/* But RW: the guest is of 64 bits. */
@@ -2363,7 +2171,7 @@ TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
 	stop_at_store(self->va, guest_store_and_pmcr);
 	self->a_dead = true;
 	esr = raw_run(self->va, &mc, off, 2);
-	EXPECT_EQ(EC(esr), EC_SYS64) {
+	EXPECT_EQ(KHH_EC(esr), EC_SYS64) {
 		TH_LOG("the guest reached the CPU's counters: ESR %#lx", esr);
 	}
 }
@@ -2374,22 +2182,22 @@ TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
  */
 TEST_F_TIMEOUT(host, buffers_that_the_cpu_does_not_have, TIMEOUT)
 {
-	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_mc mc = khh_vcpu_info(self->va);
 	struct khh_call all = KHH_CALL(KHH_STORE, mc.iflags_addr, IFLAGS_SAVE_BUFFERS, 1);
 	uint64_t esr;
 
 	stop_at_store(self->va, guest_store_and_pmcr);
 	self->a_dead = true;
 	esr = raw_run(self->va, &mc, &all, 1);
-	EXPECT_EQ(EC(esr), EC_SYS64);
+	EXPECT_EQ(KHH_EC(esr), EC_SYS64);
 	/* KVM clears them when it puts a vCPU. */
-	kstore(mc.iflags_addr, 0, 1);
+	khh_store(mc.iflags_addr, 0, 1);
 }
 
 /* Exceptions of all kinds, and none, at the entry of a guest: it is the guest's loss. */
 TEST_F_TIMEOUT(host, iflags_of_any_value, TIMEOUT)
 {
-	struct khh_mc mc = vcpu_info(self->va);
+	struct khh_mc mc = khh_vcpu_info(self->va);
 	struct khh_call c;
 	int i;
 
@@ -2400,15 +2208,15 @@ TEST_F_TIMEOUT(host, iflags_of_any_value, TIMEOUT)
 		raw_run(self->va, &mc, &c, 1);
 		hvc_vcpu(self->va, KHH_kvm_adjust_pc);
 	}
-	kstore(mc.iflags_addr, 0, 1);
+	khh_store(mc.iflags_addr, 0, 1);
 	EXPECT_TRUE(vm_is_sound(self->vb, self->seed + 1));
 }
 
 /* A vCPU has SVE from the start or never: its registers would have no place. */
 TEST_F_TIMEOUT(host, sve_that_comes_later, TIMEOUT)
 {
-	struct khh_mc mc = vcpu_info(self->va);
-	uint64_t flags = kload(mc.cflags_addr, 1), esr;
+	struct khh_mc mc = khh_vcpu_info(self->va);
+	uint64_t flags = khh_load(mc.cflags_addr, 1), esr;
 	struct khh_call c[] = {
 		KHH_CALL(KHH_STORE, mc.cflags_addr,
 			 flags | CFLAG_SVE | CFLAG_SVE_FINALIZED, 1),
@@ -2420,9 +2228,9 @@ TEST_F_TIMEOUT(host, sve_that_comes_later, TIMEOUT)
 	stop_at_store(self->va, guest_store_and_sve);
 	self->a_dead = true;
 	esr = raw_run(self->va, &mc, c, 2);
-	kstore(mc.cflags_addr, flags, 1);
-	kstore(mc.sve_vl_addr, 0, 4);
-	EXPECT_EQ(EC(esr), EC_SVE) {
+	khh_store(mc.cflags_addr, flags, 1);
+	khh_store(mc.sve_vl_addr, 0, 4);
+	EXPECT_EQ(KHH_EC(esr), EC_SVE) {
 		TH_LOG("ESR %#lx", esr);
 	}
 }
@@ -2441,12 +2249,12 @@ struct racer {
 static void *race_to_share(void *arg)
 {
 	struct racer *r = arg;
-	uint64_t handle = handle_of(r->vm);
+	uint64_t handle = khh_handle(r->vm);
 	long ret;
 
 	while (!READ_ONCE(*r->stop)) {
-		ret = one_call(-1, r->vcpu_fd, KHH_CALL(KHH_pkvm_host_share_guest, r->pfn,
-							FREE_GFN, 1, RW));
+		ret = khh_one_call(-1, r->vcpu_fd, KHH_CALL(KHH_pkvm_host_share_guest, r->pfn,
+							    FREE_GFN, 1, KHH_RW));
 		if (ret == -EPERM)
 			continue;
 		r->wrong += ret != 0;
@@ -2488,15 +2296,15 @@ TEST_F_TIMEOUT(host, race_of_share_and_donation, TIMEOUT)
 	long ret;
 	int i;
 
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN + 1, 1, RW), 0);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN + 1, 1, KHH_RW), 0);
 	ASSERT_EQ(take_back(self->a, FREE_GFN + 1, 1), 0);
-	topup(self->va);
-	ASSERT_EQ(share(self->va, self->page, FREE_GFN, 1, RW), 0);
+	khh_topup(self->va);
+	ASSERT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_RW), 0);
 	ASSERT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 	ASSERT_EQ(pthread_create(&s.tid, NULL, race_to_share, &s), 0);
 	ASSERT_EQ(pthread_create(&e.tid, NULL, race_to_el2, &e), 0);
 	for (i = 0; i < 2000; i++) {
-		ret = donate(self->vp, self->page, gfn, 1);
+		ret = khh_donate(self->vp, self->page, gfn, 1);
 		if (ret == -EPERM) {
 			refused++;
 			continue;
@@ -2534,20 +2342,20 @@ static void *flip(void *arg)
 	unsigned int i = 0;
 
 	while (!READ_ONCE(f->stop))
-		poke_at(f->pfn, f->offset, f->values[i++ % 4]);
+		khh_poke(f->pfn, f->offset, f->values[i++ % 4]);
 	return NULL;
 }
 
 /* S26: the list of table pages changes under EL2's eyes. */
 TEST_F_TIMEOUT(host, table_pages_that_change, TIMEOUT)
 {
-	struct khh_mc mine = set_mc(self->va, 0, 0), mc = vcpu_info(self->va);
-	uint64_t pages = page_alloc(3), i;
+	struct khh_mc mine = set_mc(self->va, 0, 0), mc = khh_vcpu_info(self->va);
+	uint64_t pages = khh_page_alloc(3), i;
 	struct flipper f = {
 		.pfn = field_pfn(&mc, mc.mc_addr), .offset = mc.mc_addr % PAGE,
 		.values = {
-			vm_info(self->p, PRIVATE_GFN).guest_pfn * PAGE,
-			pages * PAGE, vm_info(self->a, 0).pfn * PAGE, 8,
+			khh_vm_info(self->p, PRIVATE_GFN).guest_pfn * PAGE,
+			pages * PAGE, khh_vm_info(self->a, 0).pfn * PAGE, 8,
 		},
 	};
 	long ret, worst = 0;
@@ -2555,11 +2363,11 @@ TEST_F_TIMEOUT(host, table_pages_that_change, TIMEOUT)
 	/* A list that bites its own tail. */
 	for (i = 0; i < 8; i++)
 		ASSERT_EQ(page_poke(pages + i, (pages + i) * PAGE), 0);
-	ASSERT_EQ(poke_at(field_pfn(&mc, mc.mc_addr + 8), (mc.mc_addr + 8) % PAGE, ~0ul), 0);
+	ASSERT_EQ(khh_poke(field_pfn(&mc, mc.mc_addr + 8), (mc.mc_addr + 8) % PAGE, ~0ul), 0);
 	ASSERT_EQ(pthread_create(&f.tid, NULL, flip, &f), 0);
 	for (i = 0; i < 3000; i++) {
 		ret = hvc_vcpu(self->va, KHH_pkvm_host_share_guest, self->page,
-			       FREE_GFN + (i % 256) * 512 * 512, 1, RW);
+			       FREE_GFN + (i % 256) * 512 * 512, 1, KHH_RW);
 		if (ret < worst && ret != -EAGAIN)
 			worst = ret;
 	}
@@ -2567,27 +2375,82 @@ TEST_F_TIMEOUT(host, table_pages_that_change, TIMEOUT)
 	pthread_join(f.tid, NULL);
 	EXPECT_EQ(worst, 0);
 	set_mc(self->va, mine.head, mine.nr);
-	EXPECT_EQ(take_back(self->a, 0, 1ul << (vm_info(self->a, 0).ipa_bits - 12)), 0);
+	EXPECT_EQ(take_back(self->a, 0, 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12)), 0);
 	/* EL2 may have taken some: they come back when the VM ends, as KVM's. */
+}
+
+/* ------------------------------------------------ hole 14: the host's own record */
+
+static uint64_t kernel_symbol(const char *name)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[512], found[256], type;
+	uint64_t addr, result = 0;
+
+	TEST_ASSERT(f, "cannot open /proc/kallsyms");
+	while (!result && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %255s", &addr, &type, found) == 3 &&
+		    !strcmp(found, name))
+			result = addr;
+	}
+	fclose(f);
+	TEST_ASSERT(result, "the kernel has no %s, or hides it", name);
+	return result;
+}
+
+static long host_call(const char *name, uint64_t a, uint64_t b)
+{
+	struct khh_func f = { .addr = kernel_symbol(name), .args = { a, b } };
+
+	khh_must(KHH_IOC_FUNC, &f);
+	return (int32_t)f.ret;
+}
+
+/*
+ * Of a range in which EL2 refuses a page, the host shares none, and knows that: the
+ * next time it asks again.
+ */
+TEST_F_TIMEOUT(host, a_share_that_fails_leaves_nothing, TIMEOUT)
+{
+	struct khh_pages m = khh_pages_alloc(2);
+	uint64_t end = m.addr + 4 * PAGE;
+	int i, round;
+
+	for (round = 0; round < 2; round++) {
+		ASSERT_EQ(khh_donate(self->vp, m.pfn + 2, self->next_gfn++, 1), 0);
+		EXPECT_EQ(host_call("kvm_share_hyp", m.addr, end), -EPERM);
+		for (i = 0; i < 4; i++)
+			EXPECT_EQ(khh_page_is_alone(m.pfn + i), i != 2);
+		ASSERT_EQ(hvc(KHH_pkvm_host_force_reclaim, m.pfn + 2), 0);
+		ASSERT_EQ(host_call("kvm_share_hyp", m.addr, end), 0);
+		for (i = 0; i < 4; i++)
+			EXPECT_FALSE(khh_page_is_alone(m.pfn + i)) {
+				TH_LOG("round %d: EL2 does not have page %d", round, i);
+			}
+		host_call("kvm_unshare_hyp", m.addr, end);
+		for (i = 0; i < 4; i++)
+			EXPECT_TRUE(khh_page_is_alone(m.pfn + i));
+	}
+	khh_page_free(m.pfn);
 }
 
 /* Last, because a VM that cannot be torn down spoils what comes after. */
 /* As reclaim_from_an_ordinary_vm, but the VM could not even be torn down then. */
 TEST_F_TIMEOUT(host, reclaim_of_a_part_of_a_block, TIMEOUT)
 {
-	uint64_t h = handle_of(self->a), block = page_alloc(9), i;
+	uint64_t h = khh_handle(self->a), block = khh_page_alloc(9), i;
 
-	ASSERT_EQ(share(self->va, block, FREE_GFN, 512, RWX), 0);
+	ASSERT_EQ(khh_share(self->va, block, FREE_GFN, 512, KHH_RWX), 0);
 	self->a_dead = true;
 	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, h), 0);
 	EXPECT_LT(reclaim(h, block + 3, FREE_GFN + 3, 1), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 512), 0);
 	for (i = 0; i < 512; i++) {
-		ASSERT_TRUE(page_is_alone(block + i)) {
+		ASSERT_TRUE(khh_page_is_alone(block + i)) {
 			TH_LOG("page %lu is still shared", i);
 		}
 	}
-	page_free(block);
+	khh_page_free(block);
 }
 
 TEST_HARNESS_MAIN

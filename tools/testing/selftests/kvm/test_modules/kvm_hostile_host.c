@@ -11,9 +11,6 @@
 #include <linux/arm-smccc.h>
 #include <linux/capability.h>
 #include <linux/cleanup.h>
-#include <linux/dcache.h>
-#include <linux/file.h>
-#include <linux/fs.h>
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/miscdevice.h>
@@ -22,6 +19,7 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 
 #include <asm/daifflags.h>
 #include <asm/kvm_asm.h>
@@ -30,6 +28,7 @@
 #include <asm/kvm_pkvm.h>
 #include <asm/virt.h>
 
+#include "kvm_hostile_file.h"
 #include "kvm_hostile_host.h"
 
 static_assert(KHH_X == KVM_PGTABLE_PROT_X);
@@ -83,38 +82,41 @@ struct session {
 
 /* ------------------------------------------------------------- calls to EL2 */
 
-/* The address is the test's word: as long as it is mapped, all will do. */
-static int store(void *p, u64 val, u64 len)
-{
-	pagefault_disable();
-	switch (len) {
-	case 1:
-		__put_kernel_nofault(p, (u8 *)&val, u8, fault);
-		break;
-	case 4:
-		__put_kernel_nofault(p, (u32 *)&val, u32, fault);
-		break;
-	default:
-		__put_kernel_nofault(p, &val, u64, fault);
-	}
-	pagefault_enable();
-	return 0;
-fault:
-	pagefault_enable();
-	return -EFAULT;
-}
-
 static void access_memory(struct khh_call *c)
 {
 	void *p = (void *)c->args[0];
 
 	c->ret = 0;
 	if (c->fn == KHH_STORE)
-		c->smccc = store(p, c->args[1], c->args[2]);
+		c->smccc = store_nofault(p, c->args[1], c->args[2]);
 	else
 		c->smccc = copy_from_kernel_nofault(&c->ret, p,
 						    min_t(u64, c->args[2], sizeof(u64)));
 }
+
+/* All 64 bits of register 0: the kernel's own macros send 32. */
+#define CONDUIT(insn)							\
+static void insn##_with(u64 id, const u64 *a, struct arm_smccc_res *res) \
+{									\
+	register u64 r0 asm("x0") = id;					\
+	register u64 r1 asm("x1") = a[0];				\
+	register u64 r2 asm("x2") = a[1];				\
+	register u64 r3 asm("x3") = a[2];				\
+	register u64 r4 asm("x4") = a[3];				\
+	register u64 r5 asm("x5") = a[4];				\
+	register u64 r6 asm("x6") = a[5];				\
+									\
+	asm volatile(#insn " #0"					\
+		     : "+r" (r0), "+r" (r1), "+r" (r2), "+r" (r3),	\
+		       "+r" (r4), "+r" (r5), "+r" (r6)			\
+		     :: "x7", "x8", "x9", "x10", "x11", "x12", "x13",	\
+			"x14", "x15", "x16", "x17", "memory");		\
+	res->a0 = r0;							\
+	res->a1 = r1;							\
+}
+
+CONDUIT(hvc)
+CONDUIT(smc)
 
 static void call(struct khh_call *c)
 {
@@ -124,16 +126,19 @@ static void call(struct khh_call *c)
 	u32 i;
 	int j;
 
-	if (c->fn > KHH_WHOLE) {
+	if (c->fn == KHH_STORE || c->fn == KHH_LOAD) {
 		access_memory(c);
 		return;
 	}
-	if (c->fn != KHH_WHOLE)
+	if (c->fn <= KHH_NUMBER)
 		id = KVM_HOST_SMCCC_ID(id);
 
 	c->done = 0;
 	for (i = 0; i < max(c->repeat, 1U); i++) {
-		arm_smccc_1_1_hvc(id, a[0], a[1], a[2], a[3], a[4], a[5], &res);
+		if (c->fn == KHH_SMC)
+			smc_with(id, a, &res);
+		else
+			hvc_with(id, a, &res);
 		c->smccc = res.a0;
 		c->ret = res.a1;
 		if (c->smccc || c->ret)
@@ -156,20 +161,6 @@ static void call_all(void *data)
 
 	for (i = 0; i < b->nr; i++)
 		call(&b->calls[i]);
-}
-
-static struct kvm_vcpu *vcpu_of(struct file *file)
-{
-	static const char prefix[] = "anon_inode:kvm-vcpu:";
-	char name[64], *path;
-
-	if (!file)
-		return ERR_PTR(-EBADF);
-	/* Its operations are not ours to see, but its name is. */
-	path = d_path(&file->f_path, name, sizeof(name));
-	if (IS_ERR(path) || strncmp(path, prefix, sizeof(prefix) - 1))
-		return ERR_PTR(-EINVAL);
-	return file->private_data;
 }
 
 static int calls_with_vcpu(struct batch *b, int fd)
@@ -206,7 +197,7 @@ static int do_calls(struct khh_calls *args)
 	if (copy_from_user(calls, user, args->nr * sizeof(*calls)))
 		return -EFAULT;
 	for (i = 0; i < args->nr; i++) {
-		if (calls[i].repeat > KHH_MAX_REPEAT || calls[i].fn > KHH_LOAD ||
+		if (calls[i].repeat > KHH_MAX_REPEAT || calls[i].fn > KHH_SMC ||
 		    calls[i].fn == KHH_NR_FUNCTIONS)
 			return -EINVAL;
 	}
@@ -389,8 +380,26 @@ static int do_access(struct khh_access *args, bool write)
 		return -EINVAL;
 	p = page_address(pfn_to_page(args->pfn)) + args->offset;
 	if (write)
-		return store(p, args->value, sizeof(u64));
+		return store_nofault(p, args->value, sizeof(u64));
 	return copy_from_kernel_nofault(&args->value, p, sizeof(u64));
+}
+
+/* The same page, not through the caches. */
+static int do_peek_nc(struct khh_access *args)
+{
+	struct page *page;
+	void *p;
+	int err;
+
+	if (args->offset > PAGE_SIZE - sizeof(u64) || !pfn_valid(args->pfn))
+		return -EINVAL;
+	page = pfn_to_page(args->pfn);
+	p = vmap(&page, 1, VM_MAP, pgprot_writecombine(PAGE_KERNEL));
+	if (!p)
+		return -ENOMEM;
+	err = copy_from_kernel_nofault(&args->value, p + args->offset, sizeof(u64));
+	vunmap(p);
+	return err;
 }
 
 /* ------------------------------------------------------------ very many vCPUs */
@@ -630,6 +639,131 @@ static int do_insn(struct khh_insn *args)
 	return 0;
 }
 
+/* ------------------------------------------------- ways to access an address */
+
+/* The address is x12, what is stored is x13; what is loaded goes there. */
+asm(".pushsection .text, \"ax\"\n"
+"	.arch	armv8.5-a+memtag+lse\n"
+"	.arch_extension fp\n"
+"	.arch_extension simd\n"
+"	.balign	64\n"
+"khh_tries:\n"
+"	khh_insn ldr, ldr x13, [x12]\n"
+"	khh_insn ldrb, ldrb w13, [x12]\n"
+"	khh_insn ldtr, ldtr x13, [x12]\n"
+"	khh_insn ldp, ldp x13, x14, [x12]\n"
+"	khh_insn ldar, ldar x13, [x12]\n"
+"	khh_insn ldxr, ldxr x13, [x12]\n"
+"	khh_insn ldr_q, ldr q0, [x12]\n"
+"	khh_insn str, str x13, [x12]\n"
+"	khh_insn strb, strb w13, [x12]\n"
+"	khh_insn sttr, sttr x13, [x12]\n"
+"	khh_insn stp, stp x13, x14, [x12]\n"
+"	khh_insn stlr, stlr x13, [x12]\n"
+"	khh_insn stxr, stxr w14, x13, [x12]\n"
+"	khh_insn str_q, str q0, [x12]\n"
+"	khh_insn cas, cas x13, x14, [x12]\n"
+"	khh_insn ldadd, ldadd x13, x14, [x12]\n"
+"	khh_insn swp, swp x13, x14, [x12]\n"
+"	khh_insn prfm, prfm pldl1keep, [x12]\n"
+"	khh_insn prfm_st, prfm pstl1keep, [x12]\n"
+"	khh_insn dc_zva, dc zva, x12\n"
+"	khh_insn dc_ivac, dc ivac, x12\n"
+"	khh_insn dc_cvac, dc cvac, x12\n"
+"	khh_insn dc_cvau, dc cvau, x12\n"
+"	khh_insn dc_civac, dc civac, x12\n"
+"	khh_insn dc_cvap, sys #3, c7, c12, #1, x12\n"
+"	khh_insn ic_ivau, ic ivau, x12\n"
+"	khh_insn at_s1e1r, at s1e1r, x12\n"
+"	khh_insn at_s1e1w, at s1e1w, x12\n"
+"	khh_insn at_s1e0r, at s1e0r, x12\n"
+"	khh_insn ldg, ldg x13, [x12]\n"
+"	khh_insn stg, stg x12, [x12]\n"
+"	khh_insn stzg, stzg x12, [x12]\n"
+"	khh_insn st2g, st2g x12, [x12]\n"
+"	khh_insn stgp, stgp x13, x14, [x12]\n"
+"	khh_insn ldgm, ldgm x13, [x12]\n"
+"	khh_insn stgm, stgm x13, [x12]\n"
+"	khh_insn stzgm, stzgm x13, [x12]\n"
+"	khh_insn dc_gva, dc gva, x12\n"
+"	khh_insn dc_gzva, dc gzva, x12\n"
+"	khh_insn dc_igvac, dc igvac, x12\n"
+"	khh_insn dc_cigvac, dc cigvac, x12\n"
+"	.balign	64\n"
+"khh_tries_end:\n"
+"	.popsection\n");
+
+#define TRY_T0SZ	25
+
+/* Not kept anywhere: the next translation is a walk. */
+static void set_lower_half(u64 ttbr0, u64 tcr)
+{
+	write_sysreg(ttbr0, ttbr0_el1);
+	write_sysreg(tcr, tcr_el1);
+	isb();
+	asm volatile("tlbi	vmalle1\n"
+		     "dsb	nsh\n"
+		     "isb\n" ::: "memory");
+}
+
+static void try_insn(struct khh_try *args, char *insn)
+{
+	register u64 addr asm("x12") = args->addr;
+	register u64 value asm("x13") = 0;
+	register u64 esr asm("x9") = 0;
+
+	asm volatile("mrs	x11, vbar_el1\n"
+		     "msr	vbar_el1, %3\n"
+		     "isb\n"
+		     "blr	%4\n"
+		     "dsb	sy\n"
+		     "msr	vbar_el1, x11\n"
+		     "isb\n"
+		     : "+r" (addr), "+r" (value), "+r" (esr)
+		     : "r" (khh_vectors), "r" (insn)
+		     : "x10", "x11", "x14", "x30", "memory");
+	args->esr = esr;
+	args->value = value;
+}
+
+static int do_try(struct khh_try *args)
+{
+	unsigned long flags;
+	u64 ttbr0, tcr;
+	char *insn;
+
+	args->nr = (khh_tries_end - khh_tries) / INSN_SIZE;
+	if (args->index >= args->nr)
+		return -EINVAL;
+	insn = khh_tries + args->index * INSN_SIZE;
+	memcpy(args->name, insn + INSN_NAME, sizeof(args->name));
+	args->name[sizeof(args->name) - 1] = 0;
+
+	flags = local_daif_save();
+	ttbr0 = read_sysreg(ttbr0_el1);
+	tcr = read_sysreg(tcr_el1);
+	if (args->ttbr0)
+		set_lower_half(args->ttbr0, (tcr & ~(TCR_T0SZ_MASK | TCR_EPD0_MASK |
+						     TCR_TG0_MASK | TCR_DS)) |
+			       TRY_T0SZ << TCR_T0SZ_OFFSET);
+	try_insn(args, insn);
+	args->far = read_sysreg(far_el1);
+	if (args->ttbr0)
+		set_lower_half(ttbr0, tcr);
+	local_daif_restore(flags);
+	return 0;
+}
+
+static int do_func(struct khh_func *args)
+{
+	s64 (*fn)(u64 a, u64 b, u64 c, u64 d) = (void *)args->addr;
+
+	if (!fn)
+		return -EINVAL;
+	args->ret = fn(args->args[0], args->args[1], args->args[2], args->args[3]);
+	return 0;
+}
+
 /* -------------------------------------------------------------- the device */
 
 static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -645,6 +779,8 @@ static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct khh_access access;
 		struct khh_insn insn;
 		struct khh_pins pins;
+		struct khh_try attempt;
+		struct khh_func func;
 	} u = {};
 	long err;
 
@@ -682,6 +818,15 @@ static long khh_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		break;
 	case KHH_IOC_INSN:
 		err = do_insn(&u.insn);
+		break;
+	case KHH_IOC_TRY:
+		err = do_try(&u.attempt);
+		break;
+	case KHH_IOC_FUNC:
+		err = do_func(&u.func);
+		break;
+	case KHH_IOC_PEEK_NC:
+		err = do_peek_nc(&u.access);
 		break;
 	default:
 		err = -ENOTTY;

@@ -42,6 +42,8 @@ enum khh_fn {
 	/* No calls, but what a host does between them, at a kernel address. */
 	KHH_STORE,		/* args: address, value, bytes */
 	KHH_LOAD,		/* args: address, 0, bytes; the value is ret */
+	/* To the firmware, as EL2 lets it: id is all of register 0. */
+	KHH_SMC,
 };
 
 /* As KVM_PGTABLE_PROT_*; the module checks that they are. */
@@ -159,8 +161,30 @@ struct khh_insn {
 	char name[32];		/* out */
 };
 
+/*
+ * Access an address by one of many instructions, and say how that ended. With ttbr0
+ * it is one of the lower half, in tables of the caller's: 39 bits, three levels.
+ */
+struct khh_try {
+	__u32 index;
+	__u32 nr;		/* out: how many there are */
+	__u64 addr;
+	__u64 ttbr0;		/* or 0: the kernel's tables */
+	__u64 esr;		/* out: of the exception at EL1; 0 if there was none */
+	__u64 far;		/* out: the same */
+	__u64 value;		/* out: what a load brought */
+	char name[32];		/* out */
+};
+
+/* Call a function of the kernel's, by its address in /proc/kallsyms. */
+struct khh_func {
+	__u64 addr;
+	__u64 args[4];
+	__s64 ret;		/* out */
+};
+
 #ifdef __KERNEL__
-extern char khh_vectors[], khh_insns[], khh_insns_end[];
+extern char khh_vectors[], khh_insns[], khh_insns_end[], khh_tries[], khh_tries_end[];
 #endif
 
 /*
@@ -185,5 +209,8 @@ struct khh_pins {
 #define KHH_IOC_POKE		_IOW(KHH_IOC, 0xf7, struct khh_access)
 #define KHH_IOC_INSN		_IOWR(KHH_IOC, 0xf8, struct khh_insn)
 #define KHH_IOC_PINS		_IOWR(KHH_IOC, 0xf9, struct khh_pins)
+#define KHH_IOC_TRY		_IOWR(KHH_IOC, 0xfa, struct khh_try)
+#define KHH_IOC_FUNC		_IOWR(KHH_IOC, 0xfb, struct khh_func)
+#define KHH_IOC_PEEK_NC		_IOWR(KHH_IOC, 0xfc, struct khh_access)	/* past the caches */
 
 #endif /* KVM_HOSTILE_HOST_H */

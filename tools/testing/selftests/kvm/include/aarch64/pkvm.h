@@ -288,6 +288,8 @@ void guest_mmio_store(uint64_t addr, uint64_t val);
 
 /* What the host can ask for by pkvm_call(). */
 uint64_t guest_nop(void);
+/* So that later no access to the guest's own image is the first to a page. */
+uint64_t guest_touch_image(void);
 uint64_t guest_load(uint64_t addr);
 uint64_t guest_store(uint64_t addr, uint64_t val);
 uint64_t guest_fill(uint64_t addr, uint64_t size, uint64_t seed);
@@ -345,6 +347,7 @@ uint64_t guest_canary_ccsidr(uint64_t addr, uint64_t may_change);
 uint64_t guest_canary_id_reg(uint64_t addr, uint64_t may_change);
 uint64_t guest_canary_mdscr(uint64_t addr, uint64_t may_change);
 uint64_t guest_canary_sgi(uint64_t addr, uint64_t may_change);
+uint64_t guest_canary_fetch(uint64_t addr, uint64_t may_change);
 
 /* One instruction each, that faults. */
 uint64_t guest_fault_impdef_mrs(uint64_t addr);

@@ -246,6 +246,14 @@ guest_canary_\name:
 	canary_fn mdscr, msr mdscr_el1, x7
 	canary_fn sgi, msr S3_0_C12_C11_5, xzr
 
+/* A fetch from x0, where nothing is: the handler goes on at x30. */
+.macro	fetch_from_x0
+	adr	x30, 1f
+	br	x0
+1:
+.endm
+	canary_fn fetch, fetch_from_x0
+
 .macro fault_fn name, insn:vararg
 	.globl	guest_fault_\name
 	.type	guest_fault_\name, %function
