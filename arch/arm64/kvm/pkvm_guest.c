@@ -100,6 +100,8 @@ static void page_broke(struct page *page)
 	       kvm->userspace_pid, gfn);
 	WRITE_ONCE(kvm->arch.pkvm.broken_gfn, gfn);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_GUEST_PAGE_BROKEN);
+	/* Those that wait for an interrupt would go on waiting. */
+	kvm_make_all_cpus_request(kvm, KVM_REQ_UNBLOCK);
 }
 
 /**
@@ -465,6 +467,12 @@ static int map_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn, unsigned long hva)
 
 	/* Into a reserved slot: takes no memory, cannot fail. */
 	xa_store(pages, gfn, page, GFP_KERNEL_ACCOUNT);
+
+	/* One that broke on its way was in nobody's book. Pairs with its flag's. */
+	smp_mb();
+	if (unlikely(PageHWPoison(page)))
+		page_broke(page);
+
 	return 0;
 unpin:
 	unpin_user_page(page);

@@ -15,6 +15,7 @@
 #include <asm/kvm.h>
 #include <linux/falloc.h>
 #include <linux/mempolicy.h>
+#include <linux/psci.h>
 #include <linux/sizes.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
@@ -677,6 +678,35 @@ TEST_F_TIMEOUT(mm, hwpoison, TIMEOUT)
 	expect_broken(_metadata, h, w);
 }
 
+static uint64_t guest_wait(void)
+{
+	for (;;)
+		asm volatile("wfi");
+	return 0;
+}
+
+static uint64_t guest_spin(void)
+{
+	for (;;)
+		asm volatile("nop");
+	return 0;
+}
+
+/* Nobody has to touch the page: a guest that waits, or is not even on, ends too. */
+static void ends_by_itself(struct __test_metadata *_metadata, struct pkvm_thread *t,
+			   const char *what)
+{
+	int tries, stop;
+
+	for (tries = 0; tries < 1000 && !READ_ONCE(t->done); tries++)
+		usleep(10000);
+	stop = READ_ONCE(t->done) ? pkvm_thread_join(t) : pkvm_thread_stop(t);
+	EXPECT_EQ(stop, -EHWPOISON) {
+		TH_LOG("the vCPU that %s: %d", what, stop);
+	}
+	EXPECT_EQ(t->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+}
+
 WAY(mm, madv_dontfork, STAYS)
 {
 	struct child *c;
@@ -1306,6 +1336,38 @@ TEST_F_TIMEOUT(process, core_dump, TIMEOUT)
 	EXPECT_GT(words_in_file(path, seeds[GP_SHARED]), 0);
 	unlink(path);
 	munmap(seeds, GP_PAGE);
+}
+
+/* All vCPUs of a guest with a broken page end, whatever each of them does. */
+TEST_F_TIMEOUT(process, hwpoison_ends_all, TIMEOUT)
+{
+	struct pkvm_thread t[3];
+	struct gp_window *w;
+	struct gp_host h;
+	char text[32];
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no CONFIG_HWPOISON_INJECT or debugfs");
+	gp_open(&h, variant->backing, 3, 0);
+	gp_make_windows(&h);
+	w = &h.win[GP_PRIVATE];
+	pkvm_must(h.vcpu, guest_hvc, PSCI_0_2_FN64_CPU_ON, 1, (uintptr_t)pkvm_guest_entry,
+		  (uintptr_t)&pkvm_guest_cpus[1]);
+	pkvm_must(&h.vm->vcpus[1], guest_nop);
+	pkvm_thread_start(&t[0], h.vcpu, guest_wait);
+	pkvm_thread_start(&t[1], &h.vm->vcpus[1], guest_spin);
+	/* That one is off. */
+	pkvm_thread_start(&t[2], &h.vm->vcpus[2], guest_nop);
+	usleep(200000);
+	EXPECT_FALSE(t[0].done || t[1].done || t[2].done);
+	snprintf(text, sizeof(text), "%#lx", w->pfn[0]);
+	write_text("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+	ends_by_itself(_metadata, &t[0], "waits for an interrupt");
+	ends_by_itself(_metadata, &t[1], "runs");
+	ends_by_itself(_metadata, &t[2], "is off");
+	gp_end_vm(&h);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+	EXPECT_TRUE(gp_close(&h));
 }
 
 /* exec() ends the address space; the machine goes with the last file. */
