@@ -146,7 +146,8 @@ static void unmap_page(struct folio *folio)
 	if (folio_test_anon(folio))
 		rmap_walk(folio, &rwc);
 	else if (folio->mapping)
-		unmap_mapping_folio(folio);
+		/* Unlike unmap_mapping_folio(), this leaves userfaultfd its markers. */
+		unmap_mapping_pages(folio->mapping, folio->index, 1, false);
 }
 
 /*
@@ -464,21 +465,26 @@ put:
  * @address: of the page.
  * @ptep: the parent's entry, a guest entry; its lock is held.
  *
+ * The folio may be locked by anybody, for long, and cannot be waited for here.
+ * The owner's answer is good without the folio's lock: it turns before hiding looks
+ * at this entry, under the entry's lock, and a mapping that was restored before
+ * is found there. Only the mark may stay, which costs later lookups a question.
+ *
  * Return: 0 when the child gets nothing there; -ENOENT when the entry is a
  * mapping again, to be copied like any other.
  */
 int guest_page_fork(struct vm_area_struct *vma, unsigned long address, pte_t *ptep)
 {
 	struct page *page = guest_entry_page(ptep_get(ptep));
+	bool locked = trylock_page(page);
 	int ret = 0;
 
-	if (!trylock_page(page))
-		return 0;
-	if (open_page(page)) {
+	if (locked ? open_page(page) : !__guest_pages_private(page, 1)) {
 		restore_pte(vma, address, ptep, page);
 		ret = -ENOENT;
 	}
-	unlock_page(page);
+	if (locked)
+		unlock_page(page);
 
 	return ret;
 }

@@ -17,6 +17,7 @@
 #include <linux/pagemap.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
+#include <linux/swapops.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
@@ -189,6 +190,83 @@ static void neighbours_come_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, get_user(val, word(&mem, 2)), 0);
 	for (i = 0; i < NR; i++)
 		KUNIT_EXPECT_FALSE(test, PageGuest(mem.page[i]));
+	guest_mem_free(test, &mem);
+}
+
+/* What fork() asks about the page at @addr. */
+static int fork_page(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	int ret = -EINVAL;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+
+	mmap_read_lock(mm);
+	ptep = pte_offset_map_lock(mm, mm_find_pmd(mm, addr), addr, &ptl);
+	if (ptep) {
+		if (is_swap_pte(ptep_get(ptep)))
+			ret = guest_page_fork(vma_lookup(mm, addr), addr, ptep);
+		pte_unmap_unlock(ptep, ptl);
+	}
+	mmap_read_unlock(mm);
+
+	return ret;
+}
+
+/* A child gets what is open and nothing else, whoever has the folio's lock. */
+static void fork_while_locked(struct kunit *test)
+{
+	struct guest_mem mem;
+	unsigned long addr, val = 0;
+
+	if (is_file(test))
+		kunit_skip(test, "a child faults files in by itself");
+
+	guest_mem_make(test, &mem);
+	addr = (unsigned long)word(&mem, 1);
+	KUNIT_ASSERT_EQ(test, guest_page_hide(mem.page[1]), 0);
+	KUNIT_EXPECT_EQ(test, fork_page(addr), 0);
+
+	lock_page(mem.page[1]);
+	KUNIT_EXPECT_EQ(test, fork_page(addr), 0);
+	WRITE_ONCE(is_open, true);
+	KUNIT_EXPECT_EQ(test, fork_page(addr), -ENOENT);
+	unlock_page(mem.page[1]);
+
+	/* The mapping is there, and is found when the page is taken again. */
+	KUNIT_EXPECT_EQ(test, get_user(val, word(&mem, 1)), 0);
+	KUNIT_EXPECT_EQ(test, val, SECRET + 1);
+	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), 0);
+	WRITE_ONCE(is_open, false);
+	KUNIT_EXPECT_EQ(test, (long)guest_pages_nr(), mem.marked + 1);
+	expect_hidden(test, &mem, 1);
+
+	WRITE_ONCE(is_open, true);
+	KUNIT_EXPECT_EQ(test, fork_page(addr), -ENOENT);
+	expect_open(test, &mem, 1);
+	guest_mem_free(test, &mem);
+}
+
+/*
+ * Between the mark and the end of its mappings a page is found by lookups that are
+ * on their way: the fast one must see the mark by itself.
+ */
+static void marked_and_mapped(struct kunit *test)
+{
+	struct guest_mem mem;
+	unsigned long addr;
+	struct page *page;
+
+	guest_mem_make(test, &mem);
+	addr = (unsigned long)word(&mem, 1);
+	SetPageGuest(mem.page[1]);
+	KUNIT_EXPECT_EQ(test, get_user_pages_fast_only(addr, 1, 0, &page), 0);
+	KUNIT_EXPECT_EQ(test, get_user_pages_fast_only(addr, 1, FOLL_WRITE, &page), 0);
+	KUNIT_EXPECT_EQ(test, get_user_pages_fast(addr, 1, 0, &page), -EFAULT);
+	KUNIT_EXPECT_EQ(test, pin_user_pages_fast(addr, 1, FOLL_WRITE, &page), -EFAULT);
+	ClearPageGuest(mem.page[1]);
+	KUNIT_ASSERT_EQ(test, get_user_pages_fast_only(addr, 1, FOLL_WRITE, &page), 1);
+	put_page(page);
 	guest_mem_free(test, &mem);
 }
 
@@ -399,6 +477,8 @@ static struct kunit_case guest_page_cases[] = {
 	KUNIT_CASE_PARAM(hide_twice, backing_gen_params),
 	KUNIT_CASE_PARAM(open_and_hide_again, backing_gen_params),
 	KUNIT_CASE_PARAM(neighbours_come_back, backing_gen_params),
+	KUNIT_CASE_PARAM(marked_and_mapped, backing_gen_params),
+	KUNIT_CASE_PARAM(fork_while_locked, backing_gen_params),
 	KUNIT_CASE_PARAM(held_pages_stay, backing_gen_params),
 	KUNIT_CASE_PARAM(foll_guest, backing_gen_params),
 	KUNIT_CASE_PARAM(unmapped_while_hidden, backing_gen_params),

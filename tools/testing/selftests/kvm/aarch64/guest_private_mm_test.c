@@ -866,6 +866,59 @@ WAY(mm, uffd_wp, STAYS)
 	close(fd);
 }
 
+/*
+ * The protection is the host's own: it is there when the guest lets the host in
+ * again, whether it was made before the guest took the page or while it had it.
+ */
+TEST_F_TIMEOUT(mm, uffd_wp_survives, TIMEOUT)
+{
+	static const enum gp_state from[] = { GP_SHARED, GP_PRIVATE };
+	struct gp_host *h = &self->host;
+	int s, i, fd;
+
+	for (s = 0; s < 2; s++) {
+		struct gp_window *w = &h->win[from[s]];
+		struct uffdio_writeprotect wp = {
+			.range = { (uintptr_t)w->mem, LEN },
+			.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+		};
+
+		fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			       UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+		if (fd < 0)
+			SKIP(return, "no userfaultfd with write protection");
+		IN_STATE(gp_host_right(w), w);
+		ASSERT_EQ(uffd_register(fd, w, UFFDIO_REGISTER_MODE_WP), 0);
+		ASSERT_EQ(ioctl(fd, UFFDIO_WRITEPROTECT, &wp), 0);
+		if (w->open) {
+			EXPECT_EQ(pkvm_host_write(w->mem, 1).sig, SIGBUS);
+			EXPECT_EQ(gp_unshare(h, w), 0);
+		}
+		IN_STATE(gp_touch_fails(w), w);
+		EXPECT_EQ(gp_share(h, w), 0);
+		for (i = 0; i < GP_PAGES; i++) {
+			char *p = w->mem + i * GP_PAGE;
+
+			/* The first touch is a load here, and a store there. */
+			if (i % 2)
+				EXPECT_EQ(pkvm_host_read(p, NULL).sig, 0);
+			IN_STATE(pkvm_host_write(p, 1).sig == SIGBUS, w);
+			IN_STATE(gp_page_is(p, w->seed[i]), w);
+		}
+		wp.mode = 0;
+		EXPECT_EQ(ioctl(fd, UFFDIO_WRITEPROTECT, &wp), 0);
+		for (i = 0; i < GP_PAGES; i++) {
+			EXPECT_EQ(pkvm_host_write(w->mem + i * GP_PAGE, 1).sig, 0);
+			gp_pattern(w->mem + i * GP_PAGE, w->seed[i]);
+		}
+		EXPECT_TRUE(gp_guest_has_all(h));
+		EXPECT_EQ(gp_unshare(h, w), 0);
+		EXPECT_EQ(uffd_unregister(fd, w), 0);
+		close(fd);
+	}
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
 WAY(mm, uffd_move, STAYS)
 {
 	char *to = mmap(NULL, GP_PAGE, PROT_READ | PROT_WRITE,
