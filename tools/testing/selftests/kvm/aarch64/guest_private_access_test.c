@@ -40,6 +40,9 @@
 #define FOLL_WRITE	0x01
 #define FOLL_FORCE	0x08
 #define FOLL_HONOR_NUMA	0x1000
+#define KPF_GUEST	43
+#define PM_SWAP		BIT_ULL(62)
+#define PM_PRESENT	BIT_ULL(63)
 
 FIXTURE(path) {
 	struct gp_host host;
@@ -956,6 +959,24 @@ PATH(page_maps)
 			EXPECT_EQ(pread(fd, &val, 8, w->pfn[j] * 8), 8);
 		close(fd);
 	}
+	/* Marked, unless the host has used it since it was let in. */
+	IN_STATE(!w->open || gp_host_has(w), w);
+	fd = open("/proc/kpageflags", O_RDONLY);
+	for (j = 0; fd >= 0 && j < GP_PAGES; j++) {
+		EXPECT_EQ(pread(fd, &val, 8, w->pfn[j] * 8), 8);
+		IN_STATE(!(val & BIT_ULL(KPF_GUEST)) == w->open, w);
+	}
+	close(fd);
+	/* Of anonymous memory it is known to be there, but not mapped. */
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_GE(fd, 0);
+	for (j = 0; j < GP_PAGES && !h->file && !w->open; j++) {
+		EXPECT_EQ(pread(fd, &val, 8, ((uintptr_t)w->mem / GP_PAGE + j) * 8), 8);
+		EXPECT_EQ(val & (PM_PRESENT | PM_SWAP), PM_SWAP) {
+			TH_LOG("state %s: %#lx", gp_state_name(w->state), val);
+		}
+	}
+	close(fd);
 	/* The frame of a page that the host does not have is nobody's business. */
 	IN_STATE(!w->open || gp_host_has(w), w);
 	IN_STATE(gp_mapped(w) == (w->open ? GP_PAGES : 0), w);

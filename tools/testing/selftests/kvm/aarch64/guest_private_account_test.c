@@ -399,6 +399,66 @@ TEST_F_TIMEOUT(account, same_hva_in_two_vms, TIMEOUT)
 	pkvm_vm_free(vm);
 }
 
+/* ------------------------------------------------------------ where it lies */
+
+/* Pages of the range that the host has mapped and that are in ZONE_MOVABLE. */
+static long movable_pages(const char *mem, long nr)
+{
+	unsigned long start[8], size[8], pfn;
+	bool movable = false;
+	long i, found = 0;
+	int z, zones = 0;
+	char line[256];
+	FILE *f;
+
+	f = fopen("/proc/zoneinfo", "r");
+	while (f && zones < 8 && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "Node", 4)) {
+			movable = strstr(line, "Movable");
+			size[zones] = 0;
+		}
+		if (movable && sscanf(line, " spanned %lu", &size[zones]) == 1 &&
+		    !size[zones])
+			movable = false;
+		if (movable && sscanf(line, " start_pfn: %lu", &start[zones]) == 1)
+			zones++;
+	}
+	if (f)
+		fclose(f);
+	for (i = 0; i < nr; i++) {
+		pfn = pfn_of(mem + i * GP_PAGE);
+		for (z = 0; z < zones && pfn; z++)
+			found += pfn >= start[z] && pfn < start[z] + size[z];
+	}
+	return found;
+}
+
+/* What a guest has can stay for ever, and must not lie where memory shall move. */
+TEST_F_TIMEOUT(account, movable_zone, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	char *mem = h->mem + 16 * GP_PAGE;
+	long nr = 128, before, i;
+
+	for (i = 0; i < nr; i++)
+		pkvm_host_write(mem + i * GP_PAGE, i);
+	before = movable_pages(mem, nr);
+	TH_LOG("%ld of %ld pages can be moved", before, nr);
+	if (!before)
+		SKIP(return, "nothing in ZONE_MOVABLE, or no movablecore=");
+	pkvm_must(h->vcpu, guest_touch, FIRST, nr, 1, 1);
+	/* So that the host sees where they are. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_pages_share, PKVM_HVC_SHARE, FIRST, nr), 0);
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(pkvm_host_read(mem + i * GP_PAGE, NULL).sig, 0);
+		EXPECT_NE(pfn_of(mem + i * GP_PAGE), 0);
+	}
+	EXPECT_EQ(movable_pages(mem, nr), 0);
+	/* Contents moved with them. */
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(*(uint64_t *)(mem + i * GP_PAGE), 1 + i);
+}
+
 /* ------------------------------------------------------------ what may fail */
 
 static bool fault_injection_on(void)
@@ -551,10 +611,16 @@ TEST_F_TIMEOUT(account, smaps, TIMEOUT)
 {
 	static const char * const path = "/proc/self/smaps";
 	struct gp_host *h = &self->host;
-	long before = value_of(path, "GuestPrivate");
+	long before, rss;
 
+	memset(h->mem + 16 * GP_PAGE, 0x11, 64 * GP_PAGE);
+	before = value_of(path, "GuestPrivate");
+	rss = value_of(path, "Rss");
 	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
 	expect_seen(_metadata, path, "GuestPrivate", before, 64 * PAGE_KB);
+	/* Its entries are pages, and no swap; the library may have come and gone. */
+	if (!h->file)
+		EXPECT_GT(value_of(path, "Rss"), rss - 32 * PAGE_KB);
 }
 
 /* What the guest has is still of the VMM's size. */

@@ -1117,6 +1117,48 @@ static void expect_backing_refused(struct __test_metadata *_metadata, void *mem,
 	pkvm_vm_free(vm);
 }
 
+/*
+ * On a host that hides nothing: the kernel finds the page and looks into it. EL2 has
+ * the last word: the host reads zeroes and lives, the guest lost the page.
+ */
+TEST_F_TIMEOUT(one, i5_bypassed, TIMEOUT)
+{
+	static const enum pkvm_backing backings[] = { PKVM_MEMFD, PKVM_ANON };
+	struct pkvm_opts opts = {};
+	char on = 'N', *target;
+	static uint64_t buf[512];
+	struct pkvm_vm *vm;
+	int i, fd;
+
+	fd = open("/sys/module/guest_page/parameters/bypass", O_RDONLY);
+	if (fd < 0 || read(fd, &on, 1) != 1 || on != 'Y')
+		SKIP(return, "not on a host with guest_page.bypass=1");
+	close(fd);
+	for (i = 0; i < 2; i++) {
+		struct iovec local = { buf, PAGE }, remote = { NULL, PAGE };
+
+		opts.backing = backings[i];
+		vm = pkvm_vm_create(&opts);
+		target = vm->mem + 16 * PAGE;
+		remote.iov_base = target;
+		pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA + 16 * PAGE, PAGE,
+			  self->seed);
+		/* User space is told by a signal, and the guest has it still. */
+		EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(target, NULL), target));
+		EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_write(target, 1), target));
+		EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_verify, PKVM_MEM_IPA + 16 * PAGE,
+				    PAGE, self->seed), 0);
+		/* By the direct map of the kernel. */
+		memset(buf, 0x3c, sizeof(buf));
+		EXPECT_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), PAGE);
+		EXPECT_EQ(pkvm_count_nonzero(buf, sizeof(buf)), 0);
+		EXPECT_EQ(pkvm_call(pkvm_vcpu0(vm), guest_verify, PKVM_MEM_IPA + 16 * PAGE,
+				    PAGE, self->seed), -EFAULT);
+		EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		pkvm_vm_free(vm);
+	}
+}
+
 TEST_F_TIMEOUT(one, i7_file_backing_is_eio, TIMEOUT)
 {
 	char dir[] = "/tmp/pkvmXXXXXX", path[64];
