@@ -47,7 +47,7 @@ HINT		= make deps installs what a build needs; to build by hand: \
 .PHONY: help deps run shell check style tree save status delta series \
 	series-build verify-tree verify-bases image guest debian-guest pvm \
 	selftests initramfs plugin deb clean distclean have-tree guests base-image \
-	bench check-negative el2-debug-image
+	bench check-negative check-long el2-debug-image
 
 help:			## this list
 	@echo 'make TARGET [VARIABLE=VALUE ...]'
@@ -69,6 +69,10 @@ shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with
 
 check: deps image el2-debug-image guest debian-guest pvm selftests initramfs plugin	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
+
+check-long: deps image guest pvm selftests initramfs	## the tests that take minutes, some with the debug kernel: suites named *-long
+	@$(MAKE) --no-print-directory image DEBUG=1
+	@tools/qemu/check --long $(T)
 
 check-negative: deps image el2-debug-image base-image selftests initramfs	## break the kernel on purpose, one way after the other: the tests must notice
 	@tools/qemu/check-negative $(T)

@@ -286,6 +286,27 @@ static void by_protection(struct worker *w, struct gp_host *h, char *page)
 	}
 }
 
+/* A twin of what can be read of the page, for KSM to find. */
+static void by_merging(struct worker *w, struct gp_host *h, char *page)
+{
+	char *twin = mmap(NULL, 2 * GP_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec local = { twin, GP_PAGE }, remote = { page, GP_PAGE };
+
+	if (twin == MAP_FAILED)
+		return;
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == GP_PAGE) {
+		look_for_secrets(w, twin, GP_PAGE);
+		memcpy(twin + GP_PAGE, twin, GP_PAGE);
+		madvise(twin, 2 * GP_PAGE, MADV_MERGEABLE);
+		madvise(page, GP_PAGE, MADV_MERGEABLE);
+		usleep(rand_r(&w->rnd) % 20000);
+		look_for_secrets(w, twin, 2 * GP_PAGE);
+		madvise(page, GP_PAGE, MADV_UNMERGEABLE);
+	}
+	munmap(twin, 2 * GP_PAGE);
+}
+
 static void by_migration(struct worker *w, struct gp_host *h, char *page)
 {
 	void *pages[8];
@@ -327,6 +348,7 @@ static const struct {
 	{ "fork", by_fork },
 	{ "madvise", by_advice },
 	{ "mprotect and mlock", by_protection },
+	{ "merging", by_merging },
 	{ "migration", by_migration },
 };
 
