@@ -340,7 +340,10 @@ static bool is_alone(unsigned long pfn)
 	return !res.a0 && !res.a1;
 }
 
-/* A page that somebody else has must not come into other hands. */
+/*
+ * A page that somebody else has must not come into other hands. One that EL2 took for its
+ * tables KVM frees when the VM ends: such a page a test has to leave to KVM.
+ */
 static bool free_block(struct block *b)
 {
 	unsigned long i;
@@ -352,7 +355,8 @@ static bool free_block(struct block *b)
 	if (leak)
 		pr_info("%lu pages at pfn %#lx did not come back\n", BIT(b->order),
 			b->pfn);
-	else
+	else if (!WARN(page_count(pfn_to_page(b->pfn)) != 1,
+		       "pages at pfn %#lx are not the test's any more\n", b->pfn))
 		__free_pages(pfn_to_page(b->pfn), b->order);
 	kfree(b);
 	return leak;
