@@ -2117,6 +2117,206 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 	}
 }
 
+/* Guest addresses: a table of the guest's own, and where no memory is, nor a device. */
+#define TABLE_IPA		(PKVM_MEM_IPA + 32 * PAGE)
+#define NOWHERE_IPA		(PKVM_DEV_IPA + SZ_64M)
+#define NOWHERE_VA		(5ul << 30)
+
+#define ESR_S1PTW		BIT(7)
+#define ESR_CM			BIT(8)
+#define ESR_FSC			0x3ful
+#define FSC_EXTERNAL		0x10
+
+static void guest_use_table(uint64_t table)
+{
+	asm volatile("dsb ish\n"
+		     "msr ttbr0_el1, %0\n"
+		     "isb\n"
+		     "tlbi vmalle1\n"
+		     "dsb nsh\n"
+		     "isb\n" :: "r" (table) : "memory");
+}
+
+/*
+ * Translate an address whose table is where no memory is. The result is what was in
+ * PAR_EL1 before, unless somebody says that the translation was done; out[1] is the
+ * syndrome of the exception.
+ */
+static uint64_t guest_translate(uint64_t table, uint64_t par)
+{
+	uint64_t *own = (uint64_t *)(read_sysreg(ttbr0_el1) & ~0xffful), i, ret;
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+
+	for (i = 0; i < 512; i++)
+		WRITE_ONCE(((uint64_t *)table)[i], own[i]);
+	WRITE_ONCE(((uint64_t *)table)[NOWHERE_VA >> 30], NOWHERE_IPA | 3);
+	WRITE_ONCE(cpu->esr, 0);
+	WRITE_ONCE(cpu->caught, 0);
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	WRITE_ONCE(cpu->catching, 1);
+	guest_use_table(table);
+	write_sysreg(par, par_el1);
+	asm volatile("at s1e1r, %0\n isb\n" :: "r" (NOWHERE_VA) : "memory");
+	ret = read_sysreg(par_el1);
+	guest_use_table((uint64_t)own);
+	WRITE_ONCE(cpu->catching, 0);
+	guest_out(0, READ_ONCE(cpu->caught));
+	guest_out(1, READ_ONCE(cpu->esr));
+	return ret;
+}
+
+/* Bring a protected vCPU to the device store in fn, so that the next entry is ours. */
+#define stop_in(vcpu, ...)						\
+do {									\
+	TEST_ASSERT(pkvm_call(vcpu, __VA_ARGS__) == PKVM_EXIT, "the guest did not stop"); \
+	khh_step(vcpu);							\
+} while (0)
+
+/*
+ * S52: a translation that the host would have the guest believe is done. The abort has
+ * CM, as one on a cache operation, which the host may skip.
+ */
+TEST_F_TIMEOUT(host, a_translation_that_is_skipped, TIMEOUT)
+{
+	const uint64_t what = ESR_S1PTW | ESR_CM, par = 0x5a5000;
+	struct khh_mc mc = khh_vcpu_info(self->vp);
+	uint64_t esr, x0;
+	int i;
+
+	stop_in(self->vp, guest_translate, TABLE_IPA, par);
+	esr = raw_answer(self->vp, &mc, KHH_ANYTHING, &x0);
+	ASSERT_EQ(KHH_EC(esr), EC_DABT_LOW);
+	ASSERT_EQ(esr & (what | ESR_ISV), what) {
+		TH_LOG("not an abort of AT: ESR %#lx", esr);
+	}
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(raw_answer(self->vp, &mc, KHH_ANYTHING, &x0), esr) {
+			TH_LOG("the guest went on without a translation");
+		}
+	}
+	/* What the host may say is that there is nothing: the guest has an abort. */
+	khh_store(mc.iflags_addr, 0, 1);
+	EXPECT_EQ(pkvm_resume(self->vp), PKVM_RETURNED);
+	EXPECT_EQ(self->vp->ret, par);
+	EXPECT_EQ(self->vp->out[0], 1);
+	EXPECT_EQ(self->vp->out[1] & ESR_FSC, FSC_EXTERNAL) {
+		TH_LOG("ESR_EL1 %#lx", self->vp->out[1]);
+	}
+}
+
+static uint64_t guest_stop_and_share(uint64_t ipa)
+{
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	return guest_hvc(PKVM_HVC_SHARE, ipa, 0, 0);
+}
+
+/* Bring the guest into the call to unshare its lent page. */
+static void ask_to_unlend(struct _test_data_host *self, struct khh_mc *mc)
+{
+	uint64_t x0;
+
+	stop_in(self->vp, guest_unlend, LENT_GFN * PAGE);
+	TEST_ASSERT(KHH_EC(raw_answer(self->vp, mc, KHH_ANYTHING, &x0)) == EC_HVC64 &&
+		    x0 == PKVM_HVC_UNSHARE, "the guest does not ask for its page");
+}
+
+/* Enter by hand, with x0 for an answer: what the guest's call returned, in x0. */
+static uint64_t answer_call(struct _test_data_host *self, struct khh_mc *mc, uint64_t x0)
+{
+	khh_store(mc->x_addr, x0, 8);
+	TEST_ASSERT(pkvm_resume(self->vp) == PKVM_RETURNED, "the guest did not go on");
+	return self->vp->ret;
+}
+
+/*
+ * The guest wants a lent page back, and the host does anything but that. The page stays
+ * lent, the guest learns it, and the host has no second chance.
+ */
+TEST_F_TIMEOUT(host, unshare_that_is_answered_wrongly, TIMEOUT)
+{
+	const uint64_t answers[] = {
+		0, ~0ul, 1, PKVM_HVC_UNSHARE, PKVM_HVC_SHARE, PKVM_HVC_GUARD_MAP, 0x84000008,
+	};
+	uint64_t lent = khh_vm_info(self->p, LENT_GFN).guest_pfn, pages = khh_page_alloc(1);
+	struct khh_mc mc = khh_vcpu_info(self->vp);
+	int i;
+
+	ASSERT_NE(lent, 0);
+	for (i = 0; i < ARRAY_SIZE(answers); i++) {
+		ask_to_unlend(self, &mc);
+		/* Another page, another place, more than the page, another guest. */
+		EXPECT_EQ(khh_donate(self->vp, self->page, LENT_GFN, 1), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, lent, PRIVATE_GFN, 1), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, lent, FREE_GFN, 1), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN, 2), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN, 0), -EINVAL);
+		EXPECT_EQ(khh_donate(self->vp, pages, LENT_GFN, 2), -EEXIST);
+		EXPECT_EQ(khh_donate(self->vq, lent, LENT_GFN, 1), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, lent + (1ul << 52), LENT_GFN, 1), -EINVAL);
+		EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN + (1ul << 52), 1), -EINVAL);
+		EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, lent), -EAGAIN);
+		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, lent), 1);
+		EXPECT_EQ(answer_call(self, &mc, answers[i]), PKVM_SMCCC_INVALID_PARAMETER) {
+			TH_LOG("answered by %#lx", answers[i]);
+		}
+		/* Too late. */
+		EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN, 1), -EPERM);
+		EXPECT_EQ(hvc(KHH_pkvm_host_can_access, lent), 1);
+	}
+	EXPECT_TRUE(khh_page_is_alone(self->page));
+
+	/* It does so, and says that it has not; and does it again. */
+	ask_to_unlend(self, &mc);
+	EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN, 1), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, lent), 0);
+	EXPECT_EQ(khh_donate(self->vp, lent, LENT_GFN, 1), -EPERM);
+	EXPECT_EQ(answer_call(self, &mc, ~0ul), PKVM_SMCCC_OK);
+	EXPECT_EQ(pkvm_must(self->vp, guest_hvc, PKVM_HVC_UNSHARE, LENT_GFN * PAGE),
+		  PKVM_SMCCC_INVALID_PARAMETER);
+	/* As the other tests have it. */
+	EXPECT_EQ(pkvm_must(self->vp, guest_hvc, PKVM_HVC_SHARE, LENT_GFN * PAGE), 0);
+	khh_page_free(pages);
+}
+
+/*
+ * The guest shares a page that it does not have yet, and the host says that it has given
+ * it one. The guest asks again; it never takes a page to be shared that is not there.
+ */
+TEST_F_TIMEOUT(host, share_that_is_answered_wrongly, TIMEOUT)
+{
+	uint64_t ipa = PKVM_HOLE_IPA + 0x2000 * PAGE, esr, x0;
+	struct khh_mc mc = khh_vcpu_info(self->vp);
+	int i;
+
+	stop_in(self->vp, guest_stop_and_share, ipa);
+	for (i = 0; i < 4; i++) {
+		esr = raw_answer(self->vp, &mc, 0, &x0);
+		EXPECT_EQ(KHH_EC(esr), EC_HVC64);
+		EXPECT_EQ(x0, PKVM_HVC_SHARE);
+		/* Nothing that is not the host's own, and nowhere else. */
+		EXPECT_EQ(khh_donate(self->vp, khh_vm_info(self->p, LENT_GFN).guest_pfn,
+				     ipa / PAGE, 1), -EPERM);
+		EXPECT_EQ(khh_donate(self->vp, self->page, PRIVATE_GFN, 1), -EEXIST);
+	}
+	EXPECT_EQ(answer_call(self, &mc, KHH_ANYTHING), PKVM_SMCCC_INVALID_PARAMETER);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 1);
+
+	/* It gives one, and says that it has not: the page is the guest's, and private. */
+	stop_in(self->vp, guest_stop_and_share, ipa);
+	EXPECT_EQ(KHH_EC(raw_answer(self->vp, &mc, 0, &x0)), EC_HVC64);
+	EXPECT_EQ(khh_donate(self->vp, self->page, ipa / PAGE, 1), 0);
+	EXPECT_EQ(answer_call(self, &mc, KHH_ANYTHING), PKVM_SMCCC_INVALID_PARAMETER);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 0);
+	EXPECT_EQ(pkvm_must(self->vp, guest_hvc, PKVM_HVC_SHARE, ipa), PKVM_SMCCC_OK);
+	EXPECT_EQ(hvc(KHH_pkvm_host_can_access, self->page), 1);
+	ask_to_unlend(self, &mc);
+	/* Asked for one, the host returns the other. */
+	EXPECT_EQ(khh_donate(self->vp, self->page, ipa / PAGE, 1), -EPERM);
+	EXPECT_EQ(answer_call(self, &mc, 0), PKVM_SMCCC_INVALID_PARAMETER);
+	EXPECT_EQ(unlend(self->vp, self->page, ipa / PAGE), PKVM_SMCCC_OK);
+	EXPECT_EQ(hvc(KHH_pkvm_host_force_reclaim, self->page), 0);
+}
+
 /* Enabled and masked: nothing fires. */
 static uint64_t guest_set_vtimer(uint64_t cval)
 {
