@@ -32,10 +32,12 @@
 #define NOT_SUPPORTED	(-1L)
 
 #define EC_UNKNOWN	0x00
+#define EC_IABT_CUR	0x21
 #define EC_DABT_CUR	0x25
 #define ESR_S1PTW	BIT(7)
 #define FSC(esr)	((esr) & 0x3f)
 #define FSC_TRANSLATION	0x04	/* to 0x07, by level */
+#define FSC_PERMISSION	0x0c	/* the same */
 #define FSC_WALK	0x14	/* external abort on the walk, the same */
 
 FIXTURE(touch) {
@@ -277,6 +279,77 @@ TEST_F_TIMEOUT(touch, i5_host_tables_in_a_private_page, TIMEOUT)
 		ASSERT_EQ(khh_poke(t[2], 0, DESC_PAGE(data)), 0);
 		ASSERT_EQ(khh_poke(data, 8, 0x1234), 0);
 		ASSERT_EQ(try(0, 8, t[0] * PAGE).value, 0x1234);
+	}
+	for (i = 0; i < 3; i++)
+		khh_page_free(t[i]);
+	khh_page_free(data);
+	EXPECT_TRUE(guest_has_it_all(self));
+}
+
+/* A page of a device's, or 0. */
+static uint64_t find_device(void)
+{
+	FILE *f = fopen("/proc/iomem", "r");
+	uint64_t start, pfn = 0;
+	char line[256];
+
+	TEST_ASSERT(f, "cannot open /proc/iomem");
+	while (!pfn && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "pl031") && sscanf(line, "%lx-", &start) == 1)
+			pfn = start / PAGE;
+	}
+	fclose(f);
+	return pfn;
+}
+
+#define INSN_RET	0xd65f03c0
+
+/* The last of the ways to touch a page, by its name. */
+static struct khh_try fetch(uint64_t addr, uint64_t ttbr0)
+{
+	struct khh_try t = try(0, addr, ttbr0);
+
+	t = try(t.nr - 1, addr, ttbr0);
+	TEST_ASSERT(!strcmp(t.name, "fetch"), "the last one is %s", t.name);
+	return t;
+}
+
+/*
+ * S07: the host kernel executes what is not its own. Nor may it execute a device, which
+ * it may read: that, too, has to end, and not be tried for ever.
+ */
+TEST_F_TIMEOUT(touch, i5_execution_by_the_kernel, TIMEOUT)
+{
+	const uint64_t executable = ~(1ul << 53);
+	uint64_t t[3], data = khh_page_alloc(0), device = find_device();
+	struct khh_try r;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		t[i] = khh_page_alloc(0);
+	ASSERT_EQ(khh_poke(t[0], 0, DESC_TABLE(t[1])), 0);
+	ASSERT_EQ(khh_poke(t[1], 0, DESC_TABLE(t[2])), 0);
+	ASSERT_EQ(khh_poke(t[2], 0, DESC_PAGE(data) & executable), 0);
+	ASSERT_EQ(khh_poke(t[2], 8, DESC_PAGE(device) & executable), 0);
+	ASSERT_EQ(khh_poke(t[2], 16, DESC_PAGE(self->private.guest_pfn) & executable), 0);
+	ASSERT_EQ(khh_poke(data, 8, INSN_RET), 0);
+	/* So it can. */
+	EXPECT_EQ(fetch(8, t[0] * PAGE).esr, 0);
+
+	r = fetch(2 * PAGE + 8, t[0] * PAGE);
+	EXPECT_EQ(KHH_EC(r.esr), EC_IABT_CUR);
+	EXPECT_EQ(FSC(r.esr) & ~3ul, FSC_TRANSLATION);
+	EXPECT_EQ(r.esr & ESR_S1PTW, ESR_S1PTW);
+	EXPECT_EQ(r.far, 2 * PAGE + 8);
+	if (device) {
+		/* EL2 maps it when it is read. */
+		EXPECT_EQ(try(0, PAGE + 8, t[0] * PAGE).esr, 0);
+		r = fetch(PAGE + 8, t[0] * PAGE);
+		EXPECT_EQ(KHH_EC(r.esr), EC_IABT_CUR);
+		EXPECT_EQ(FSC(r.esr) & ~3ul, FSC_PERMISSION);
+		EXPECT_EQ(r.esr & ESR_S1PTW, ESR_S1PTW);
+		EXPECT_EQ(r.far, PAGE + 8);
+		EXPECT_EQ(try(0, PAGE + 8, t[0] * PAGE).esr, 0);
 	}
 	for (i = 0; i < 3; i++)
 		khh_page_free(t[i]);

@@ -539,8 +539,8 @@ static int do_pins(struct khh_pins *args)
 /*
  * What may trap to EL2 because the CPU has it and the kernel does not know it, or was
  * told not to use it: all go to x12. Before them vectors that write down ESR_EL1 in
- * x9 and step over the instruction; nothing but a synchronous exception from EL1
- * can come while they are used.
+ * x9 and step over the instruction, or to where it was called from if it was a branch
+ * to nowhere; nothing but a synchronous exception from EL1 can come while they are used.
  */
 #define INSN_SIZE	64
 #define INSN_NAME	16
@@ -561,8 +561,11 @@ asm(".pushsection .text, \"ax\"\n"
 "	.balign	128\n"
 "	.endr\n"
 "	mrs	x9, esr_el1\n"
+"	lsr	x10, x9, #26\n"
+"	cmp	x10, #0x21\n"
 "	mrs	x10, elr_el1\n"
 "	add	x10, x10, #4\n"
+"	csel	x10, x30, x10, eq\n"
 "	msr	elr_el1, x10\n"
 "	eret\n"
 "	.balign	128\n"
@@ -636,7 +639,7 @@ static int do_insn(struct khh_insn *args)
 		     "mov	%0, x9\n"
 		     : "=r" (args->esr)
 		     : "r" (khh_vectors), "r" (insn)
-		     : "x9", "x10", "x11", "x12", "x30", "memory");
+		     : "x9", "x10", "x11", "x12", "x30", "cc", "memory");
 	write_sysreg(cpacr, cpacr_el1);
 	isb();
 	local_daif_restore(flags);
@@ -693,6 +696,7 @@ asm(".pushsection .text, \"ax\"\n"
 "	khh_insn dc_gzva, dc gzva, x12\n"
 "	khh_insn dc_igvac, dc igvac, x12\n"
 "	khh_insn dc_cigvac, dc cigvac, x12\n"
+"	khh_insn fetch, ret x12\n"
 "	.balign	64\n"
 "khh_tries_end:\n"
 "	.popsection\n");
@@ -725,7 +729,7 @@ static void try_insn(struct khh_try *args, char *insn)
 		     "isb\n"
 		     : "+r" (addr), "+r" (value), "+r" (esr)
 		     : "r" (khh_vectors), "r" (insn)
-		     : "x10", "x11", "x14", "x30", "memory");
+		     : "x10", "x11", "x14", "x30", "cc", "memory");
 	args->esr = esr;
 	args->value = value;
 }
