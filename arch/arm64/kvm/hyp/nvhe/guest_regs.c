@@ -204,6 +204,8 @@ int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 	vcpu->arch.mdcr_el2 = guest_mdcr();
 	vcpu->arch.hcrx_el2 = guest_hcrx(vcpu);
 	guest_init_fgu(&hyp_vm->kvm);
+	/* The only one there is. EL2 emulates its registers where they have to trap. */
+	hyp_vm->kvm.arch.vgic.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V3;
 
 	vcpu->arch.debug_ptr = &vcpu->arch.vcpu_debug_state;
 	__vcpu_sys_reg(vcpu, MPIDR_EL1) = vcpu_id_to_mpidr(vcpu->vcpu_id);

@@ -81,6 +81,10 @@ void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm)
 	arch->flags = READ_ONCE(host_kvm->arch.flags) &
 		      BIT(KVM_ARCH_FLAG_MTE_ENABLED);
 
+	/* Whose registers EL2 emulates where they have to trap; others it knows not. */
+	if (READ_ONCE(host_kvm->arch.vgic.vgic_model) == KVM_DEV_TYPE_ARM_VGIC_V3)
+		arch->vgic.vgic_model = KVM_DEV_TYPE_ARM_VGIC_V3;
+
 	/*
 	 * The fine-grained traps that only features which are switched are spared:
 	 * the 'n' bits. What is behind the others holds the host's values.

@@ -85,7 +85,7 @@ static uint64_t guest_ctr(void)
 static uint64_t guest_gic_cpu_interface(void)
 {
 	struct pkvm_guest_cpu *cpu = guest_cpu();
-	uint64_t sre, pmr;
+	uint64_t sre, pmr, enabled = 0, irq = 0;
 
 	cpu->caught = 0;
 	WRITE_ONCE(cpu->catching, 1);
@@ -95,8 +95,12 @@ static uint64_t guest_gic_cpu_interface(void)
 	asm volatile("msr S3_0_C12_C12_7, %0" :: "r" (1UL));	/* IGRPEN1 */
 	asm volatile("msr S3_0_C12_C12_3, xzr" ::);		/* BPR1 */
 	isb();
+	asm volatile("mrs %0, S3_0_C12_C12_7" : "=r" (enabled));
+	asm volatile("mrs %0, S3_0_C12_C12_0" : "=r" (irq));	/* IAR1 */
 	guest_out(4, sre);
 	guest_out(5, pmr);
+	guest_out(6, enabled);
+	guest_out(7, irq);
 	return guest_report_caught();
 }
 
@@ -508,12 +512,30 @@ TEST_F_TIMEOUT(regs, readable_registers, TIMEOUT)
 
 	for (i = FIRST_READABLE; i < FIRST_UNDEFINED; i++)
 		read_id(_metadata, self->vcpu, i);
-	EXPECT_EQ(pkvm_must(self->vcpu, guest_gic_cpu_interface), 0) {
-		TH_LOG("exception at %#lx, ESR %#lx", self->vcpu->out[2],
-		       self->vcpu->out[1]);
+}
+
+#define NO_IRQ	1023
+
+/* Whether the host's GIC is one that works, or its registers have to trap to EL2. */
+TEST_F_TIMEOUT(regs, i10_gic_cpu_interface, TIMEOUT)
+{
+	struct pkvm_opts opts = { .ordinary = true };
+	struct pkvm_vm *ordinary = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *vcpus[] = { self->vcpu, pkvm_vcpu0(ordinary) };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vcpus); i++) {
+		EXPECT_EQ(pkvm_must(vcpus[i], guest_gic_cpu_interface), 0) {
+			TH_LOG("%s guest: exception at %#lx, ESR %#lx",
+			       i ? "ordinary" : "protected", vcpus[i]->out[2],
+			       vcpus[i]->out[1]);
+		}
+		EXPECT_EQ(vcpus[i]->out[4] & 1, 1);
+		EXPECT_EQ(vcpus[i]->out[5], 0xf0);
+		EXPECT_EQ(vcpus[i]->out[6], 1);
+		EXPECT_EQ(vcpus[i]->out[7], NO_IRQ);
 	}
-	EXPECT_EQ(self->vcpu->out[4] & 1, 1);
-	EXPECT_EQ(self->vcpu->out[5], 0xf0);
+	pkvm_vm_free(ordinary);
 }
 
 /* A host that called lines longer than they are would have the guest clean too few. */
