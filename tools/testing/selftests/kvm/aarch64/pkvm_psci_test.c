@@ -192,6 +192,76 @@ TEST_F_TIMEOUT(psci, i5_cpu_on_bad_entry, TIMEOUT)
 	EXPECT_EQ(pkvm_must(self->vcpu, guest_nop), 0);
 }
 
+/* The first and the last address that are none, and the order of the checks. */
+TEST_F_TIMEOUT(psci, i5_cpu_on_entry_codes, TIMEOUT)
+{
+	uint64_t entry = (uintptr_t)pkvm_guest_entry;
+	const uint64_t bad[] = {
+		1, 2, 3, entry + 1, entry + 2, entry | 1UL << 63, entry | 1UL << 56,
+		1UL << 52, 1UL << 63, ~0UL, ~3UL,
+	};
+	int i;
+
+	if (self->vm->ordinary)
+		SKIP(return, "an ordinary vCPU starts anywhere");
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(psci(self->vcpu, FN_CPU_ON, 1, bad[i], 0),
+			  PSCI_RET_INVALID_ADDRESS) {
+			TH_LOG("entry %#lx", bad[i]);
+		}
+		EXPECT_EQ(psci(self->vcpu, FN_CPU_ON, 1UL << 40, bad[i], 0),
+			  PSCI_RET_INVALID_PARAMS);
+	}
+	EXPECT_EQ(psci(self->vcpu, FN_AFFINITY_INFO, 1, 0, 0),
+		  PSCI_0_2_AFFINITY_LEVEL_OFF);
+	/* Those of 32 bits have arguments of 32 bits. */
+	EXPECT_EQ(psci(self->vcpu, PSCI_0_2_FN_CPU_ON, 1UL << 32 | 1, 1UL << 63 | 2, 0),
+		  PSCI_RET_INVALID_ADDRESS);
+	EXPECT_EQ(psci(self->vcpu, PSCI_0_2_FN_AFFINITY_INFO, 1UL << 32 | 1, 1UL << 32, 0),
+		  PSCI_0_2_AFFINITY_LEVEL_OFF);
+	/* On once and for all, though nobody runs it. */
+	EXPECT_EQ(psci(self->vcpu, FN_CPU_ON, 1, PKVM_MEM_IPA, 0), PSCI_RET_SUCCESS);
+	EXPECT_EQ(psci(self->vcpu, FN_CPU_ON, 1, PKVM_MEM_IPA, 0), PSCI_RET_ON_PENDING);
+	EXPECT_EQ(psci(self->vcpu, FN_AFFINITY_INFO, 1, 0, 0),
+		  PSCI_0_2_AFFINITY_LEVEL_ON_PENDING);
+}
+
+TEST_F_TIMEOUT(psci, i5_affinity_info_arguments, TIMEOUT)
+{
+	const struct {
+		uint64_t mpidr, level;
+		long ret;
+	} t[] = {
+		{ 0, 0, PSCI_0_2_AFFINITY_LEVEL_ON },
+		{ 1, 0, PSCI_0_2_AFFINITY_LEVEL_OFF },
+		{ 15, 0, PSCI_RET_INVALID_PARAMS },
+		/* The vCPUs are one cluster: the lower fields do not count. */
+		{ 0, 1, PSCI_0_2_AFFINITY_LEVEL_ON },
+		{ 0xff, 1, PSCI_0_2_AFFINITY_LEVEL_ON },
+		{ 0x100, 1, PSCI_RET_INVALID_PARAMS },
+		{ 0xffff, 2, PSCI_0_2_AFFINITY_LEVEL_ON },
+		{ 0x10000, 2, PSCI_RET_INVALID_PARAMS },
+		{ 0xffffff, 3, PSCI_0_2_AFFINITY_LEVEL_ON },
+		{ 1UL << 32, 3, PSCI_RET_INVALID_PARAMS },
+		{ 0, 4, PSCI_RET_INVALID_PARAMS },
+		{ 0, 5, PSCI_RET_INVALID_PARAMS },
+		{ 0, 1UL << 32, PSCI_RET_INVALID_PARAMS },
+		{ 0, ~0UL, PSCI_RET_INVALID_PARAMS },
+		{ 1UL << 24, 0, PSCI_RET_INVALID_PARAMS },
+		{ 1UL << 31, 3, PSCI_RET_INVALID_PARAMS },
+		{ 1UL << 40, 3, PSCI_RET_INVALID_PARAMS },
+		{ ~0UL, 0, PSCI_RET_INVALID_PARAMS },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		EXPECT_EQ(psci(self->vcpu, FN_AFFINITY_INFO, t[i].mpidr, t[i].level, 0),
+			  t[i].ret) {
+			TH_LOG("%#lx at level %#lx", t[i].mpidr, t[i].level);
+		}
+	}
+}
+
 TEST_F_TIMEOUT(psci, i8_cpu_on_and_off, TIMEOUT)
 {
 	struct pkvm_vcpu *second = &self->vm->vcpus[1];
