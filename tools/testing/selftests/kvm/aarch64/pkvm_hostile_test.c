@@ -2168,8 +2168,10 @@ static uint64_t guest_translate(uint64_t table, uint64_t par)
 /* Bring a protected vCPU to the device store in fn, so that the next entry is ours. */
 #define stop_in(vcpu, ...)						\
 do {									\
-	TEST_ASSERT(pkvm_call(vcpu, __VA_ARGS__) == PKVM_EXIT, "the guest did not stop"); \
-	khh_step(vcpu);							\
+	struct pkvm_vcpu *_vcpu = (vcpu);				\
+									\
+	TEST_ASSERT(pkvm_call(_vcpu, __VA_ARGS__) == PKVM_EXIT, "the guest did not stop"); \
+	khh_step(_vcpu);						\
 } while (0)
 
 /*
