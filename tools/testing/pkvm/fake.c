@@ -24,6 +24,7 @@
 #include <nvhe/guest_regs.h>
 
 #include "fake.h"
+#include "spmc.h"
 
 #define MAP_AT		(MAP_FIXED_NOREPLACE | MAP_NORESERVE)
 #define VMEMMAP_SIZE	(MEM_END / PAGE_SIZE * sizeof(struct hyp_page) + PAGE_SIZE)
@@ -59,6 +60,8 @@ unsigned int fake_live_vcpus;
 bool fake_donating;
 void (*fake_other_cpu)(void);
 phys_addr_t fake_s1_pool, fake_s2_pool;
+void *fake_ffa_pages;
+struct kvm_host_psci_config kvm_host_psci_config;
 void (*fake_where)(void);
 
 static phys_addr_t vm_table;
@@ -294,6 +297,9 @@ static struct {
 	const char *words;	/* how the code names it */
 	int rank;
 } ranks[] = {
+	/* The proxy's are taken first, and never with another of the first. */
+	{ "host_buffers.lock", "&host_buffers.lock", 0 },
+	{ "version_lock", "&version_lock", 0 },
 	{ "vm_table_lock", "&vm_table_lock", -1 },
 	{ "host_mmu.lock", "&host_mmu.lock", -1 },
 	{ "pkvm_pgd_lock", "&pkvm_pgd_lock", -1 },
@@ -1013,12 +1019,15 @@ void fake_boot(const struct fake_features *features)
 	check(!pkvm_create_mappings_locked(el2_ptr(MEM0), el2_ptr(HOST_MEM), PAGE_HYP));
 	hyp_spin_unlock(&pkvm_pgd_lock);
 
+	fake_ffa_pages = el2_ptr(boot_pool(&next, hyp_ffa_proxy_pages()));
 	check(!kvm_host_prepare_stage2(el2_ptr(s2)));
 	hyp_spin_lock(&host_mmu.lock);
 	check(!host_stage2_set_owner_locked(MEM0, EL2_SIZE, PKVM_ID_HYP));
 	hyp_spin_unlock(&host_mmu.lock);
 	pkvm_hyp_vm_table_init(el2_ptr(phys));
 	kvm_protected_mode_initialized = true;
+	spmc_boot();
+	check(!hyp_ffa_init(fake_ffa_pages));
 	fake_now++;
 	fake_tlb_sync();
 }

@@ -108,6 +108,8 @@ extern bool fake_donating;
 extern struct kvm_vcpu_fault_info fake_fault;
 /* The memory that EL2 makes its own table and the host's from. */
 extern phys_addr_t fake_s1_pool, fake_s2_pool;
+/* What the proxy of FF-A has for its buffers. */
+extern void *fake_ffa_pages;
 
 /* Says where a run is, for fake_die(). */
 extern void (*fake_where)(void);

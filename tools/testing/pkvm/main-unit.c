@@ -2,7 +2,8 @@
 /*
  * Each transition of the ownership table, in KTAP: every call of ops.c compares all
  * state with the model, and what it returns is said here. Each case has a process and
- * a machine of its own, so that one that dies does not hide the others.
+ * a machine of its own for each kind of CPU, so that one that dies does not hide the
+ * others.
  *
  *	unit [CASE...]
  */
@@ -10,15 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "model.h"
-
-#define is(call, want)							\
-do {									\
-	long __got = (call);						\
-									\
-	if (__got != (want))						\
-		die("%s is %ld, not %s", #call, __got, #want);		\
-} while (0)
+#include "unit.h"
 
 /* The CPUs that the tests of this directory run on. */
 static const struct fake_features machines[] = {
@@ -35,7 +28,6 @@ static const struct fake_features machines[] = {
 #define X	KVM_PGTABLE_PROT_X
 #define DEV	KVM_PGTABLE_PROT_DEVICE
 #define NC	KVM_PGTABLE_PROT_NORMAL_NC
-#define PFN(p)	((p) >> PAGE_SHIFT)
 
 /* What the next VM has for memory: all, if a test says nothing else. */
 static struct pkvm_guest_ram ram;
@@ -48,7 +40,7 @@ static void declare_ram(u64 gfn, u64 nr)
 /* Where the tests take pages from: structures from the front, the rest at will. */
 static phys_addr_t next_page;
 
-static phys_addr_t take(unsigned long size)
+phys_addr_t take(unsigned long size)
 {
 	phys_addr_t phys = ALIGN(next_page, size);
 
@@ -85,7 +77,7 @@ static void topup(unsigned int nr)
 }
 
 /* A VM with vCPU 0 loaded here and pages for tables put out. */
-static unsigned int start_vm(bool protected)
+unsigned int start_vm(bool protected)
 {
 	unsigned int handle = make_vm(protected, 1);
 
@@ -94,10 +86,6 @@ static unsigned int start_vm(bool protected)
 
 	return handle;
 }
-
-/* Memory that begins a block, and is all the host's. */
-#define BLOCK	(MEM0 + MEM0_SIZE - 2 * PMD_SIZE)
-#define BLOCK2	(MEM0 + MEM0_SIZE - PMD_SIZE)
 
 static void test_lock_order(void)
 {
@@ -874,7 +862,8 @@ void __asan_on_error(void)
 /* A short one of each seed; the rest is for the program of that name. */
 static void test_walk(void)
 {
-	if (walk_seed)
+	/* It chooses its machine itself. */
+	if (fake_features.pa_bits != 40)
 		return;
 	fake_where = walk_where;
 	for (walk_seed = 1; walk_seed <= 3; walk_seed++) {
@@ -888,12 +877,6 @@ static void test_walk(void)
 	fake_where = NULL;
 }
 
-struct unit {
-	const char *name;
-	void (*fn)(void);
-};
-
-#define T(n)	{ #n, test_##n }
 static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
@@ -902,7 +885,13 @@ static const struct unit tests[] = {
 	T(recycle), T(walk),
 };
 
-#define NR_TESTS	ARRAY_SIZE(tests)
+#define NR_OWN		ARRAY_SIZE(tests)
+#define NR_TESTS	(NR_OWN + nr_ffa_tests)
+
+static const struct unit *test(unsigned int i)
+{
+	return i < NR_OWN ? &tests[i] : &ffa_tests[i - NR_OWN];
+}
 
 static bool chosen(const char *name, int argc, char **argv)
 {
@@ -917,27 +906,29 @@ static bool chosen(const char *name, int argc, char **argv)
 static int run(const struct unit *t)
 {
 	const char *wrong = fake_lock_ranks(OWNERSHIP_H);
-	int status;
-	pid_t pid;
+	int status, failed = 0;
 
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
-		if (wrong)
-			die("the order of the locks in ownership.h: %s", wrong);
-		for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		pid_t pid;
+
+		fflush(NULL);
+		pid = fork();
+		if (!pid) {
+			if (wrong)
+				die("the order of the locks in ownership.h: %s", wrong);
 			model_boot(&machines[i]);
 			next_page = HOST_MEM;
 			declare_ram(0, 1UL << 52);
 			t->fn();
+			fflush(NULL);
+			_exit(0);
 		}
-		fflush(NULL);
-		_exit(0);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			return -1;
+		failed |= status;
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
 
-	return status;
+	return failed;
 }
 
 int main(int argc, char **argv)
@@ -946,17 +937,17 @@ int main(int argc, char **argv)
 
 	printf("KTAP version 1\n");
 	for (size_t i = 0; i < NR_TESTS; i++)
-		nr += chosen(tests[i].name, argc, argv);
+		nr += chosen(test(i)->name, argc, argv);
 	printf("1..%d\n", nr);
 	nr = 0;
 	for (size_t i = 0; i < NR_TESTS; i++) {
 		int status;
 
-		if (!chosen(tests[i].name, argc, argv))
+		if (!chosen(test(i)->name, argc, argv))
 			continue;
-		status = run(&tests[i]);
+		status = run(test(i));
 		failed += !!status;
-		printf("%s %d %s\n", status ? "not ok" : "ok", ++nr, tests[i].name);
+		printf("%s %d %s\n", status ? "not ok" : "ok", ++nr, test(i)->name);
 	}
 
 	return !!failed || !nr;

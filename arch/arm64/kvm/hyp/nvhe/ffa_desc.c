@@ -9,6 +9,7 @@
  * ffa.c's business.
  */
 
+#include <linux/align.h>
 #include <linux/arm_ffa.h>
 #include <linux/overflow.h>
 
@@ -26,7 +27,8 @@
  *
  * Return: the first range; NULL when the array or the region is not within @len, when
  * the array begins elsewhere than behind the header, where the secure world would
- * look as well, or when @len ends within a range.
+ * look as well, when the region is not aligned as its type is, or when @len ends
+ * within a range.
  */
 struct ffa_mem_region_addr_range *ffa_desc_ranges(void *desc, u32 len, u32 version,
 						  u32 *nr)
@@ -46,7 +48,7 @@ struct ffa_mem_region_addr_range *ffa_desc_ranges(void *desc, u32 len, u32 versi
 		return NULL;
 	ep = desc + ep_offset;
 
-	if (!ep->composite_off ||
+	if (!ep->composite_off || !IS_ALIGNED(ep->composite_off, sizeof(u64)) ||
 	    check_add_overflow(ep->composite_off, (u32)sizeof(*reg), &end) || end > len ||
 	    (len - end) % sizeof(reg->constituents[0]))
 		return NULL;

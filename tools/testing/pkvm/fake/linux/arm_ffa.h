@@ -2,10 +2,11 @@
 #ifndef __FAKE_LINUX_ARM_FFA_H
 #define __FAKE_LINUX_ARM_FFA_H
 
-/* Only their sizes are asked for, and by nobody. */
-struct ffa_mem_region { };
-struct ffa_mem_region_attributes { };
-struct ffa_composite_mem_region { };
-struct ffa_mem_region_addr_range { };
+#include <linux/arm-smccc.h>
+
+/* What FFA_PARTITION_INFO_GET gives for each partition, in version 1.0. */
+#define FFA_1_0_PARTITON_INFO_SZ	8
+
+#include <generated/arm_ffa.h>
 
 #endif /* __FAKE_LINUX_ARM_FFA_H */

@@ -33,6 +33,7 @@ struct kvm_vmid {
 };
 
 struct kvm_arch;
+struct kvm_enable_cap;
 struct kvm_memory_slot;
 struct kvm_pgtable;
 struct kvm_vcpu;
@@ -106,6 +107,13 @@ struct kvm_nvhe_init_params {
 };
 
 DECLARE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
+
+struct kvm_host_psci_config {
+	u32 version;
+	u32 smccc_version;
+};
+
+extern struct kvm_host_psci_config kvm_host_psci_config;
 
 #define vcpu_is_protected(vcpu)		((vcpu)->kvm->arch.pkvm.enabled)
 

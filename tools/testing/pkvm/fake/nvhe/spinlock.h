@@ -13,6 +13,7 @@ typedef struct hyp_spinlock {
 } hyp_spinlock_t;
 
 #define DEFINE_HYP_SPINLOCK(x)	hyp_spinlock_t x
+#define __HYP_SPIN_LOCK_UNLOCKED	((hyp_spinlock_t){ 0 })
 
 void fake_lock_init(hyp_spinlock_t *lock);
 void fake_lock(hyp_spinlock_t *lock, const char *words);

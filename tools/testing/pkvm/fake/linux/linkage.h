@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Nobody calls by registers here. */
+#define asmlinkage
