@@ -9,7 +9,7 @@
 #include "spmc.h"
 
 #define STATE_MASK	(3UL << 55)
-#define STATE_SHARED	(1UL << 55)
+#define STATE_SHARED	BIT(55)
 
 /* Where the descriptor has what, in bytes (DEN0077A, 1.0 and 1.1). */
 #define DESC_HANDLE	8

@@ -323,7 +323,9 @@ static void test_ffa_mailboxes(void)
 
 static void test_ffa_share(void)
 {
-	static const struct range three[] = { { BLOCK, 1 }, { BLOCK2 - PAGE_SIZE, 3 }, { MEM2, 2 } };
+	static const struct range three[] = {
+		{ BLOCK, 1 }, { BLOCK2 - PAGE_SIZE, 3 }, { MEM2, 2 },
+	};
 	u64 a, b;
 
 	start(V1_1);
@@ -519,11 +521,10 @@ static void test_ffa_desc_ranges(void)
 			memcpy(d, whole, n);
 			nr = 77;
 			r = ffa_desc_ranges(d, n, v, &nr);
-			if (n < eps + 32 || (n - eps) % 16) {
+			if (n < eps + 32 || (n - eps) % 16)
 				check(!r);
-			} else {
+			else
 				check((u8 *)r == d + eps + 32 && nr == (n - eps - 32) / 16);
-			}
 			free(d);
 		}
 		/* Where a region may begin. */
