@@ -9,7 +9,8 @@
  *
  *	once, when the vCPU is made	features, ID registers, where the SVE
  *					registers are saved and how long they are
- *	at each entry			general, FP and EL1 registers, PSTATE, the
+ *	at the first use in a run	FP registers
+ *	at each entry			general and EL1 registers, PSTATE, the
  *					list registers, the bits of HCR_EL2, MDCR_EL2,
  *					VSESR_EL2 and iflags in the masks below
  *
@@ -246,16 +247,65 @@ static struct kvm_guest_debug_arch *ordinary_debug_ptr(struct kvm_vcpu *host_vcp
 	       debugger : own;
 }
 
+/*
+ * What EL2 uses of an ordinary guest's system registers lies in three runs of the
+ * array. The rest, the PMU's and those of an EL2 that the guest has not, is the
+ * host's alone: two thirds of the array, which need not be copied at each run.
+ */
+#define IN_RUN(r, first, last)	((r) >= (first) && (r) <= (last))
+#define IS_COPIED(r)	(IN_RUN(r, MPIDR_EL1, DISR_EL1) ||		\
+			 IN_RUN(r, APIAKEYLO_EL1, DBGVCR32_EL2) ||	\
+			 IN_RUN(r, CPACR_EL1, POR_EL1))
+
+static_assert(IS_COPIED(TPIDR_EL0) && IS_COPIED(TPIDRRO_EL0) &&
+	      IS_COPIED(TPIDR_EL1) && IS_COPIED(CNTKCTL_EL1) &&
+	      IS_COPIED(PAR_EL1) && IS_COPIED(MDCCINT_EL1));
+static_assert(IS_COPIED(APGAKEYHI_EL1) && IS_COPIED(RGSR_EL1) &&
+	      IS_COPIED(GCR_EL1) && IS_COPIED(TFSRE0_EL1) &&
+	      IS_COPIED(POR_EL0) && IS_COPIED(FPMR) && IS_COPIED(DACR32_EL2) &&
+	      IS_COPIED(IFSR32_EL2) && IS_COPIED(FPEXC32_EL2));
+static_assert(IS_COPIED(SCTLR_EL1) && IS_COPIED(ZCR_EL1) &&
+	      IS_COPIED(TTBR0_EL1) && IS_COPIED(TTBR1_EL1) &&
+	      IS_COPIED(TCR_EL1) && IS_COPIED(TCR2_EL1) && IS_COPIED(ESR_EL1) &&
+	      IS_COPIED(AFSR0_EL1) && IS_COPIED(AFSR1_EL1) &&
+	      IS_COPIED(FAR_EL1) && IS_COPIED(MAIR_EL1) && IS_COPIED(VBAR_EL1) &&
+	      IS_COPIED(CONTEXTIDR_EL1) && IS_COPIED(AMAIR_EL1) &&
+	      IS_COPIED(MDSCR_EL1) && IS_COPIED(ELR_EL1) && IS_COPIED(SP_EL1) &&
+	      IS_COPIED(SPSR_EL1) && IS_COPIED(TFSR_EL1) && IS_COPIED(PIR_EL1) &&
+	      IS_COPIED(PIRE0_EL1));
+
+static void copy_run(struct kvm_cpu_context *to, const struct kvm_cpu_context *from,
+		     unsigned int first, unsigned int last)
+{
+	memcpy(&to->sys_regs[first], &from->sys_regs[first],
+	       (last - first + 1) * sizeof(to->sys_regs[0]));
+}
+
+/* All of a context but the FP registers, which follow when the guest uses them. */
+static void copy_context(struct kvm_cpu_context *to, const struct kvm_cpu_context *from)
+{
+	memcpy(to, from, offsetof(struct kvm_cpu_context, fp_regs));
+	copy_run(to, from, MPIDR_EL1, DISR_EL1);
+	copy_run(to, from, APIAKEYLO_EL1, DBGVCR32_EL2);
+	copy_run(to, from, CPACR_EL1, POR_EL1);
+}
+
+/**
+ * pkvm_flush_ordinary_fp() - Take the FP registers that the host has for a guest.
+ * @vcpu: EL2's vCPU, which is not protected and has trapped on their first use.
+ */
+void pkvm_flush_ordinary_fp(struct kvm_vcpu *vcpu)
+{
+	vcpu->arch.ctxt.fp_regs =
+		to_pkvm_hyp_vcpu(vcpu)->host_vcpu->arch.ctxt.fp_regs;
+}
+
 static void flush_context(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 
-	vcpu->arch.ctxt = host_vcpu->arch.ctxt;
-	/* Pointers, of which a guest's context at EL2 has none. */
-	vcpu->arch.ctxt.__hyp_running_vcpu = NULL;
-	vcpu->arch.ctxt.vncr_array = NULL;
-
+	copy_context(&vcpu->arch.ctxt, &host_vcpu->arch.ctxt);
 	vcpu->arch.hcr_el2 = ordinary_hcr(vcpu, host_vcpu);
 	vcpu->arch.iflags = READ_ONCE(host_vcpu->arch.iflags) & HOST_IFLAGS_MASK;
 }
@@ -297,7 +347,7 @@ static void sync_context(struct pkvm_hyp_vcpu *hyp_vcpu)
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
 	u8 iflags = READ_ONCE(host_vcpu->arch.iflags) & ~HOST_IFLAGS_MASK;
 
-	host_vcpu->arch.ctxt = hyp_vcpu->vcpu.arch.ctxt;
+	copy_context(&host_vcpu->arch.ctxt, &hyp_vcpu->vcpu.arch.ctxt);
 	WRITE_ONCE(host_vcpu->arch.iflags,
 		   iflags | (hyp_vcpu->vcpu.arch.iflags & HOST_IFLAGS_MASK));
 }
@@ -324,6 +374,7 @@ int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 	int exit_code;
+	bool used_fp;
 
 	if (unlikely(!vcpu_get_flag(vcpu, VCPU_INITIALIZED))) {
 		int ret = take_features(hyp_vcpu);
@@ -349,7 +400,10 @@ int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
+	used_fp = guest_owns_fp_regs();
 	fpsimd_sve_sync(vcpu);
+	if (used_fp)
+		host_vcpu->arch.ctxt.fp_regs = vcpu->arch.ctxt.fp_regs;
 
 	sync_context(hyp_vcpu);
 	host_vcpu->arch.fault = vcpu->arch.fault;

@@ -18,6 +18,7 @@
 #include "pkvm.h"
 
 #define TIMEOUT		120
+#define MAX_SLICE	256	/* bytes of an SVE register's longest slice */
 
 /* ------------------------------------------------------------- guest code */
 
@@ -102,6 +103,24 @@ static uint64_t guest_gic_cpu_interface(void)
 	guest_out(6, enabled);
 	guest_out(7, irq);
 	return guest_report_caught();
+}
+
+/* What the guest has in some of the registers, and then new values. */
+static uint64_t guest_swap_regs(uint64_t q, uint64_t fpsr, uint64_t user, uint64_t el1)
+{
+	uint64_t low, high;
+
+	asm volatile("mov %0, v31.d[0]\n\tmov %1, v31.d[1]\n\tdup v31.2d, %2"
+		     : "=&r" (low), "=&r" (high) : "r" (q));
+	guest_out(2, low);
+	guest_out(3, high);
+	guest_out(4, read_sysreg(fpsr));
+	guest_out(5, read_sysreg(tpidr_el0));
+	guest_out(6, read_sysreg(far_el1));
+	write_sysreg(fpsr, fpsr);
+	write_sysreg(user, tpidr_el0);
+	write_sysreg(el1, far_el1);
+	return 0;
 }
 
 /* --------------------------------------------------------------- host side */
@@ -453,6 +472,102 @@ TEST_F_TIMEOUT(regs, i8_two_guests_take_turns, TIMEOUT)
 	}
 	pkvm_vm_free(vm[1]);
 	pkvm_vm_free(vm[2]);
+}
+
+#define CORE(size, reg)	(KVM_REG_ARM64 | KVM_REG_SIZE_ ## size | KVM_REG_ARM_CORE | \
+			 KVM_REG_ARM_CORE_REG(fp_regs.reg))
+
+/* The registers of guest_swap_regs(), as the VMM has them. */
+struct some_regs {
+	uint64_t q[2], fpsr, user, el1;
+};
+
+static void regs_of_vmm(struct __test_metadata *_metadata, struct pkvm_vcpu *vcpu,
+			unsigned long request, struct some_regs *r)
+{
+	const struct {
+		uint64_t id, *val;
+	} regs[] = {
+		{ vcpu->vm->sve ? KVM_REG_ARM64_SVE_ZREG(31, 0) : CORE(U128, vregs[31]), r->q },
+		{ CORE(U32, fpsr), &r->fpsr },
+		{ KVM_ARM64_SYS_REG(SYS_TPIDR_EL0), &r->user },
+		{ KVM_ARM64_SYS_REG(SYS_FAR_EL1), &r->el1 },
+	};
+	uint64_t buf[MAX_SLICE / 8] = { 0 };
+	struct kvm_one_reg reg;
+	int i, n;
+
+	for (i = 0; i < ARRAY_SIZE(regs); i++) {
+		n = i ? 1 : 2;
+		memcpy(buf, regs[i].val, n * 8);
+		reg = (struct kvm_one_reg) { .id = regs[i].id, .addr = (uintptr_t)buf };
+		ASSERT_EQ(ioctl(vcpu->fd, request, &reg), 0) {
+			TH_LOG("register %d, %#lx: %s", i, regs[i].id, strerror(errno));
+		}
+		memcpy(regs[i].val, buf, n * 8);
+	}
+}
+
+static struct some_regs new_regs(uint64_t seed)
+{
+	return (struct some_regs) {
+		.q	= { pkvm_pattern(seed, 0), pkvm_pattern(seed, 1) },
+		.fpsr	= pkvm_pattern(seed, 2) & 0x1f,		/* the exception flags */
+		.user	= pkvm_pattern(seed, 3),
+		.el1	= pkvm_pattern(seed, 4),
+	};
+}
+
+/* An ordinary guest's registers are the VMM's as well, used or not in the last run. */
+static void ordinary_regs(struct __test_metadata *_metadata, bool sve, uint64_t seed)
+{
+	struct pkvm_opts opts = { .ordinary = true, .sve = sve };
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+	struct some_regs r, set, mine;
+	int round;
+
+	for (round = 0; round < 4; round++, seed++) {
+		/* A run that uses no FP register neither loses nor changes one. */
+		ASSERT_EQ(pkvm_call(vcpu, guest_load, PKVM_DEV_IPA), PKVM_EXIT);
+		set = new_regs(seed);
+		regs_of_vmm(_metadata, vcpu, KVM_SET_ONE_REG, &set);
+		ASSERT_EQ(pkvm_resume(vcpu), PKVM_RETURNED);
+		regs_of_vmm(_metadata, vcpu, KVM_GET_ONE_REG, &r);
+		EXPECT_EQ(memcmp(&r, &set, sizeof(r)), 0);
+
+		/* What the VMM set last is what the guest finds. */
+		set = new_regs(seed + 1000);
+		regs_of_vmm(_metadata, vcpu, KVM_SET_ONE_REG, &set);
+		mine = new_regs(seed + 2000);
+		mine.q[1] = mine.q[0];
+		pkvm_must(vcpu, guest_swap_regs, mine.q[0], mine.fpsr, mine.user, mine.el1);
+		EXPECT_EQ(vcpu->out[2], set.q[0]);
+		EXPECT_EQ(vcpu->out[3], set.q[1]);
+		EXPECT_EQ(vcpu->out[4], set.fpsr);
+		EXPECT_EQ(vcpu->out[5], set.user);
+		EXPECT_EQ(vcpu->out[6], set.el1);
+
+		/* And what the guest left is what the VMM finds, also a run later. */
+		regs_of_vmm(_metadata, vcpu, KVM_GET_ONE_REG, &r);
+		EXPECT_EQ(memcmp(&r, &mine, sizeof(r)), 0);
+		pkvm_must(vcpu, guest_nop);
+		regs_of_vmm(_metadata, vcpu, KVM_GET_ONE_REG, &r);
+		EXPECT_EQ(memcmp(&r, &mine, sizeof(r)), 0);
+	}
+	pkvm_vm_free(vm);
+}
+
+TEST_F_TIMEOUT(regs, i10_ordinary_registers_are_the_vmms, TIMEOUT)
+{
+	ordinary_regs(_metadata, false, self->seed);
+}
+
+TEST_F_TIMEOUT(regs, i10_ordinary_registers_are_the_vmms_sve, TIMEOUT)
+{
+	if (ioctl(self->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE) <= 0)
+		SKIP(return, "no SVE");
+	ordinary_regs(_metadata, true, self->seed);
 }
 
 static uint64_t read_id(struct __test_metadata *_metadata, struct pkvm_vcpu *vcpu,

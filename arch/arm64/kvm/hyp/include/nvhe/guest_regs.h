@@ -35,6 +35,7 @@ void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm);
 int pkvm_init_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
 int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
+void pkvm_flush_ordinary_fp(struct kvm_vcpu *vcpu);
 void pkvm_adjust_pc(struct pkvm_hyp_vcpu *hyp_vcpu);
 
 /* guest_hvc.c */
