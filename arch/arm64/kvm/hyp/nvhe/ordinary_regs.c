@@ -252,27 +252,17 @@ static struct kvm_guest_debug_arch *ordinary_debug_ptr(struct kvm_vcpu *host_vcp
  * array. The rest, the PMU's and those of an EL2 that the guest has not, is the
  * host's alone: two thirds of the array, which need not be copied at each run.
  */
-#define IN_RUN(r, first, last)	((r) >= (first) && (r) <= (last))
-#define IS_COPIED(r)	(IN_RUN(r, MPIDR_EL1, DISR_EL1) ||		\
-			 IN_RUN(r, APIAKEYLO_EL1, DBGVCR32_EL2) ||	\
-			 IN_RUN(r, CPACR_EL1, POR_EL1))
+static __always_inline bool in_run(int r, int first, int last)
+{
+	return r >= first && r <= last;
+}
 
-static_assert(IS_COPIED(TPIDR_EL0) && IS_COPIED(TPIDRRO_EL0) &&
-	      IS_COPIED(TPIDR_EL1) && IS_COPIED(CNTKCTL_EL1) &&
-	      IS_COPIED(PAR_EL1) && IS_COPIED(MDCCINT_EL1));
-static_assert(IS_COPIED(APGAKEYHI_EL1) && IS_COPIED(RGSR_EL1) &&
-	      IS_COPIED(GCR_EL1) && IS_COPIED(TFSRE0_EL1) &&
-	      IS_COPIED(POR_EL0) && IS_COPIED(FPMR) && IS_COPIED(DACR32_EL2) &&
-	      IS_COPIED(IFSR32_EL2) && IS_COPIED(FPEXC32_EL2));
-static_assert(IS_COPIED(SCTLR_EL1) && IS_COPIED(ZCR_EL1) &&
-	      IS_COPIED(TTBR0_EL1) && IS_COPIED(TTBR1_EL1) &&
-	      IS_COPIED(TCR_EL1) && IS_COPIED(TCR2_EL1) && IS_COPIED(ESR_EL1) &&
-	      IS_COPIED(AFSR0_EL1) && IS_COPIED(AFSR1_EL1) &&
-	      IS_COPIED(FAR_EL1) && IS_COPIED(MAIR_EL1) && IS_COPIED(VBAR_EL1) &&
-	      IS_COPIED(CONTEXTIDR_EL1) && IS_COPIED(AMAIR_EL1) &&
-	      IS_COPIED(MDSCR_EL1) && IS_COPIED(ELR_EL1) && IS_COPIED(SP_EL1) &&
-	      IS_COPIED(SPSR_EL1) && IS_COPIED(TFSR_EL1) && IS_COPIED(PIR_EL1) &&
-	      IS_COPIED(PIRE0_EL1));
+static __always_inline bool is_copied(int r)
+{
+	return in_run(r, MPIDR_EL1, DISR_EL1) ||
+	       in_run(r, APIAKEYLO_EL1, DBGVCR32_EL2) ||
+	       in_run(r, CPACR_EL1, POR_EL1);
+}
 
 static void copy_run(struct kvm_cpu_context *to, const struct kvm_cpu_context *from,
 		     unsigned int first, unsigned int last)
@@ -281,9 +271,52 @@ static void copy_run(struct kvm_cpu_context *to, const struct kvm_cpu_context *f
 	       (last - first + 1) * sizeof(to->sys_regs[0]));
 }
 
+/* Every register that EL2 switches. */
+static __always_inline void check_runs(void)
+{
+	BUILD_BUG_ON(!is_copied(TPIDR_EL0));
+	BUILD_BUG_ON(!is_copied(TPIDRRO_EL0));
+	BUILD_BUG_ON(!is_copied(TPIDR_EL1));
+	BUILD_BUG_ON(!is_copied(CNTKCTL_EL1));
+	BUILD_BUG_ON(!is_copied(PAR_EL1));
+	BUILD_BUG_ON(!is_copied(MDCCINT_EL1));
+	BUILD_BUG_ON(!is_copied(APGAKEYHI_EL1));
+	BUILD_BUG_ON(!is_copied(RGSR_EL1));
+	BUILD_BUG_ON(!is_copied(GCR_EL1));
+	BUILD_BUG_ON(!is_copied(TFSRE0_EL1));
+	BUILD_BUG_ON(!is_copied(POR_EL0));
+	BUILD_BUG_ON(!is_copied(FPMR));
+	BUILD_BUG_ON(!is_copied(DACR32_EL2));
+	BUILD_BUG_ON(!is_copied(IFSR32_EL2));
+	BUILD_BUG_ON(!is_copied(FPEXC32_EL2));
+	BUILD_BUG_ON(!is_copied(SCTLR_EL1));
+	BUILD_BUG_ON(!is_copied(ZCR_EL1));
+	BUILD_BUG_ON(!is_copied(TTBR0_EL1));
+	BUILD_BUG_ON(!is_copied(TTBR1_EL1));
+	BUILD_BUG_ON(!is_copied(TCR_EL1));
+	BUILD_BUG_ON(!is_copied(TCR2_EL1));
+	BUILD_BUG_ON(!is_copied(ESR_EL1));
+	BUILD_BUG_ON(!is_copied(AFSR0_EL1));
+	BUILD_BUG_ON(!is_copied(AFSR1_EL1));
+	BUILD_BUG_ON(!is_copied(FAR_EL1));
+	BUILD_BUG_ON(!is_copied(MAIR_EL1));
+	BUILD_BUG_ON(!is_copied(VBAR_EL1));
+	BUILD_BUG_ON(!is_copied(CONTEXTIDR_EL1));
+	BUILD_BUG_ON(!is_copied(AMAIR_EL1));
+	BUILD_BUG_ON(!is_copied(MDSCR_EL1));
+	BUILD_BUG_ON(!is_copied(ELR_EL1));
+	BUILD_BUG_ON(!is_copied(SP_EL1));
+	BUILD_BUG_ON(!is_copied(SPSR_EL1));
+	BUILD_BUG_ON(!is_copied(TFSR_EL1));
+	BUILD_BUG_ON(!is_copied(PIR_EL1));
+	BUILD_BUG_ON(!is_copied(PIRE0_EL1));
+}
+
 /* All of a context but the FP registers, which follow when the guest uses them. */
 static void copy_context(struct kvm_cpu_context *to, const struct kvm_cpu_context *from)
 {
+	check_runs();
+
 	memcpy(to, from, offsetof(struct kvm_cpu_context, fp_regs));
 	copy_run(to, from, MPIDR_EL1, DISR_EL1);
 	copy_run(to, from, APIAKEYLO_EL1, DBGVCR32_EL2);
