@@ -182,8 +182,10 @@ static bool is_held(struct folio *folio)
 /* Can this be hidden at all? With the folio locked. */
 static int check_page(struct folio *folio)
 {
-	if (folio_test_hugetlb(folio) || folio_is_zone_device(folio) ||
-	    !folio_test_swapbacked(folio))
+	if (folio_test_hugetlb(folio) || folio_is_zone_device(folio))
+		return -EIO;
+	/* Anonymous memory is without it after MADV_FREE; the pin forbids a discard. */
+	if (!folio_test_swapbacked(folio) && !folio_test_anon(folio))
 		return -EIO;
 	if (folio_test_large(folio))
 		return -EAGAIN;

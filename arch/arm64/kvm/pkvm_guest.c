@@ -267,13 +267,15 @@ static int split_guest_page(gfn_t gfn, unsigned long hva)
 }
 
 /*
- * Pin the page behind @hva for as long as the guest has it. Only memory that
- * swap backs will do: a file's page could be written back while the guest
- * changes it. A page of a large folio is made a small one first, since a folio
- * that is pinned cannot be split.
+ * Pin the page behind @hva for as long as the guest has it. A file's page could be
+ * written back while the guest changes it: shmem and anonymous memory only, of
+ * which MADV_FREE leaves the latter without the flag that says so. A page of a
+ * large folio is made a small one first, since a folio that is pinned cannot be
+ * split.
  */
 static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
 {
+	struct folio *folio;
 	int i, ret;
 
 	ret = check_backing(hva);
@@ -286,9 +288,10 @@ static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
 		ret = get_guest_page(gfn, hva, KVM_HOLD_LONGTERM, &found);
 		if (ret)
 			return ret;
-		if (!folio_test_swapbacked(page_folio(found.page)))
+		folio = page_folio(found.page);
+		if (!folio_test_anon(folio) && !folio_test_swapbacked(folio))
 			return -EIO;
-		if (!folio_test_large(page_folio(found.page))) {
+		if (!folio_test_large(folio)) {
 			*page = kvm_take_followed(&found);
 			return 0;
 		}

@@ -380,6 +380,46 @@ TEST_F_TIMEOUT(loose, locked, TIMEOUT)
 	EXPECT_TRUE(gp_touch_fails(w));
 }
 
+/* Cold, where the host does not want it any more; shmem does not know that. */
+static void free_lazily(struct __test_metadata *_metadata, struct gp_host *h,
+			struct gp_window *w)
+{
+	EXPECT_TRUE(!madvise(w->mem, GP_PAGES * GP_PAGE, MADV_FREE) ||
+		    (h->file && errno == EINVAL));
+	/* Only the lists of the LRU know, until they are emptied. */
+	write_text("/proc/sys/vm/drop_caches", "1");
+}
+
+/* Until it is reclaimed or written, by whomever, it is memory as any other. */
+TEST_F_TIMEOUT(loose, freed_lazily, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &self->w;
+	const char *why = held_setup();
+	int i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	host_fills(h, w);
+	free_lazily(_metadata, h, w);
+	guest_takes(_metadata, h, w);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(gp_share(h, w), 0);
+		EXPECT_TRUE(gp_host_has(w));
+		free_lazily(_metadata, h, w);
+		EXPECT_EQ(gp_unshare(h, w), 0);
+		gp_fill(h, w);
+	}
+	/* The guest wrote: nobody throws that away. */
+	ASSERT_EQ(gp_share(h, w), 0);
+	EXPECT_EQ(madvise(w->mem, GP_PAGES * GP_PAGE, MADV_PAGEOUT), 0);
+	EXPECT_TRUE(gp_host_has(w));
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	EXPECT_TRUE(gp_guest_has(h, w));
+	EXPECT_TRUE(gp_touch_fails(w));
+	held_cleanup();
+}
+
 TEST_F_TIMEOUT(loose, swapped_out, TIMEOUT)
 {
 	struct gp_window *w = &self->w;
