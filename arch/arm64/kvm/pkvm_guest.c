@@ -407,6 +407,8 @@ static void lose_page(struct kvm *kvm, gfn_t gfn)
 		kvm->userspace_pid, gfn);
 }
 
+static void settle_lost_pages(void);
+
 /*
  * The book has an entry for @gfn. While it is empty another vCPU is at it, and
  * EL2 must not be offered a page twice: the guest tries again. With a page in it
@@ -427,6 +429,8 @@ static int retry_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn)
 	if (ret != -EHWPOISON)
 		return 0;
 
+	/* None waits to be settled later, when it may be another guest's. */
+	settle_lost_pages();
 	guard(mutex)(&guest_vms_lock);
 	lose_page(vcpu->kvm, gfn);
 
@@ -580,8 +584,6 @@ static unsigned long guest_run(struct xarray *pages, unsigned long gfn,
 
 	return nr;
 }
-
-static void settle_lost_pages(void);
 
 /**
  * pkvm_guest_reclaim_all() - Take back all memory of a VM that will not run
