@@ -138,6 +138,13 @@ static bool hide_one(struct folio *folio, struct vm_area_struct *vma,
 		if (pte_uffd_wp(pte))
 			entry = pte_swp_mkuffd_wp(entry);
 		set_pte_at(mm, pvmw.address, pvmw.pte, entry);
+
+		/*
+		 * munlock() does not find the page behind the entry. Nobody else
+		 * locks it, and a mapping that comes back sees to it again.
+		 */
+		if (folio_test_mlocked(folio))
+			munlock_folio(folio);
 	}
 
 	mmu_notifier_invalidate_range_end(&range);
@@ -158,6 +165,9 @@ static void unmap_page(struct folio *folio)
 	else if (folio->mapping)
 		/* Unlike unmap_mapping_folio(), this leaves userfaultfd its markers. */
 		unmap_mapping_pages(folio->mapping, folio->index, 1, false);
+
+	/* A mapping that was locked leaves a reference in a batch of this CPU. */
+	mlock_drain_local();
 }
 
 /*
@@ -319,6 +329,12 @@ static void restore_pte(struct vm_area_struct *vma, unsigned long address,
 	/* Nothing to flush: nothing was there. */
 	set_pte_at(vma->vm_mm, address, ptep, pte);
 	update_mmu_cache(vma, address, ptep);
+
+	if (vma->vm_flags & VM_LOCKED) {
+		mlock_vma_folio(page_folio(page), vma);
+		/* Whose reference would be in the way of hiding it again. */
+		mlock_drain_local();
+	}
 }
 
 static struct page *guest_entry_page(pte_t pte)

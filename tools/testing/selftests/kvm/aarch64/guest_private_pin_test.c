@@ -368,16 +368,54 @@ TEST_F_TIMEOUT(loose, only_read, TIMEOUT)
 	guest_takes(_metadata, &self->host, &self->w);
 }
 
+static long read_vmstat(const char *name)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char word[64];
+	long val;
+
+	TEST_ASSERT(f, "no /proc/vmstat");
+	while (fscanf(f, "%63s %ld", word, &val) == 2) {
+		if (!strcmp(word, name)) {
+			fclose(f);
+			return val;
+		}
+	}
+	fclose(f);
+	return -1;
+}
+
+/* Pages that count as locked, with what each CPU has on its way. */
+static long locked_pages(void)
+{
+	write_text("/proc/sys/vm/drop_caches", "1");
+	write_text("/proc/sys/vm/stat_refresh", "1");
+	return read_vmstat("nr_mlock");
+}
+
 TEST_F_TIMEOUT(loose, locked, TIMEOUT)
 {
+	struct gp_host *h = &self->host;
 	struct gp_window *w = &self->w;
+	long before = locked_pages();
 
-	host_fills(&self->host, w);
+	host_fills(h, w);
 	ASSERT_EQ(mlock(w->mem, GP_PAGES * GP_PAGE), 0);
-	guest_takes(_metadata, &self->host, w);
+	EXPECT_EQ(locked_pages(), before + GP_PAGES);
+	guest_takes(_metadata, h, w);
+	EXPECT_EQ(locked_pages(), before);
+	/* What the host has back is locked as before. */
+	ASSERT_EQ(gp_share(h, w), 0);
+	EXPECT_TRUE(gp_host_has(w));
+	EXPECT_EQ(locked_pages(), before + GP_PAGES);
+	ASSERT_EQ(gp_unshare(h, w), 0);
 	ASSERT_EQ(munlock(w->mem, GP_PAGES * GP_PAGE), 0);
-	EXPECT_TRUE(gp_guest_has(&self->host, w));
+	EXPECT_TRUE(gp_guest_has(h, w));
 	EXPECT_TRUE(gp_touch_fails(w));
+	EXPECT_EQ(locked_pages(), before);
+	gp_end_vm(h);
+	EXPECT_EQ(pkvm_host_read(w->mem, NULL).sig, 0);
+	EXPECT_EQ(locked_pages(), before);
 }
 
 /* Cold, where the host does not want it any more; shmem does not know that. */
