@@ -46,6 +46,7 @@ struct spmc_region {
  * @partition_size: and how large each is.
  * @meanwhile: what the host does on another CPU during each SMC.
  * @answer: answers in its stead; false if it shall answer itself.
+ * @region: what others share with it.
  */
 struct spmc {
 	u32 version, agreed, id, min_size, fragment;
