@@ -2127,16 +2127,6 @@ TEST_F_TIMEOUT(host, the_width_of_mmio, TIMEOUT)
 #define ESR_FSC			0x3ful
 #define FSC_EXTERNAL		0x10
 
-static void guest_use_table(uint64_t table)
-{
-	asm volatile("dsb ish\n"
-		     "msr ttbr0_el1, %0\n"
-		     "isb\n"
-		     "tlbi vmalle1\n"
-		     "dsb nsh\n"
-		     "isb\n" :: "r" (table) : "memory");
-}
-
 /*
  * Translate an address whose table is where no memory is. The result is what was in
  * PAR_EL1 before, unless somebody says that the translation was done; out[1] is the

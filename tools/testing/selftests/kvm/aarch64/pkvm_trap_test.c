@@ -158,16 +158,6 @@ static uint64_t guest_copy_table(uint64_t to)
 	return 0;
 }
 
-static void guest_use_table(uint64_t table)
-{
-	asm volatile("dsb ish\n"
-		     "msr ttbr0_el1, %0\n"
-		     "isb\n"
-		     "tlbi vmalle1\n"
-		     "dsb nsh\n"
-		     "isb\n" :: "r" (table) : "memory");
-}
-
 /* To EL0 in AArch32 state, where it loops. It comes back only if that is refused. */
 static uint64_t guest_go_to_aarch32(uint64_t table, uint64_t at)
 {

@@ -363,5 +363,17 @@ uint64_t guest_fault_vector(uint64_t addr);
 uint64_t guest_mrs_stubs(uint64_t val);
 uint64_t guest_msr_debug_stubs(uint64_t val);
 
+/* In the guest: walk another table from now on, with nothing left of the last one. */
+static inline void guest_use_table(uint64_t table)
+{
+	asm volatile("dsb ish\n"
+		     "msr ttbr0_el1, %0\n"
+		     "isb\n"
+		     "tlbi vmalle1\n"
+		     "dsb nsh\n"
+		     "isb\n" :: "r" (table) : "memory");
+}
+
 #endif /* __ASSEMBLY__ */
+
 #endif /* SELFTEST_KVM_PKVM_H */
