@@ -152,6 +152,22 @@ int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
 	return 0;
 }
 
+/*
+ * Each first and last VM would have the scheduler's text patched, and all CPUs
+ * interrupted for it, to turn the notifiers on and off that load and put vCPUs.
+ * They stay on instead. Before the other CPUs run, since an emulator that translates
+ * the scheduler just while it is patched may keep what it was: QEMU 7.2 does,
+ * and then a vCPU is switched out, or in, and neither KVM nor EL2 hears of it.
+ */
+static int __init keep_preempt_notifiers(void)
+{
+	if (is_hyp_mode_available() && kvm_get_mode() != KVM_MODE_NONE)
+		preempt_notifier_inc();
+
+	return 0;
+}
+early_initcall(keep_preempt_notifiers);
+
 /**
  * pkvm_vcpu_load() - Tell EL2 that this CPU is about to run a vCPU.
  * @vcpu: the vCPU.
@@ -161,13 +177,20 @@ int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
 void pkvm_vcpu_load(struct kvm_vcpu *vcpu)
 {
 	pkvm_handle_t handle;
+	int ret;
 
 	if (!is_protected_kvm_enabled())
 		return;
 
 	handle = READ_ONCE(vcpu->kvm->arch.pkvm.handle);
-	if (handle)
-		kvm_call_hyp_nvhe(__pkvm_vcpu_load, handle, vcpu->vcpu_idx);
+	if (!handle)
+		return;
+
+	ret = kvm_call_hyp_nvhe(__pkvm_vcpu_load, handle, vcpu->vcpu_idx);
+	if (unlikely(ret))
+		pr_warn_ratelimited("kvm [%d]: EL2 does not load vCPU %d on CPU %d (error %d); KVM_RUN will fail\n",
+				    vcpu->kvm->userspace_pid, vcpu->vcpu_idx,
+				    smp_processor_id(), ret);
 }
 
 /**
