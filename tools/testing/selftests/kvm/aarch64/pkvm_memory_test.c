@@ -1339,7 +1339,7 @@ TEST_F_TIMEOUT(one, i1_page_of_an_ordinary_vm, TIMEOUT)
  */
 TEST_F_TIMEOUT(one, i5_load_unaligned_zeropad, TIMEOUT)
 {
-	struct pkvm_opts opts = { .backing = PKVM_ANON, .mem_size = SZ_16M };
+	struct pkvm_opts opts = { .backing = PKVM_ANON, .mem_size = SZ_4M };
 	struct pkvm_vm *vm = pkvm_vm_create(&opts);
 	char path[4096];
 	size_t off;
