@@ -127,22 +127,22 @@ int host_check_alone(phys_addr_t phys, u64 nr_pages)
 	return !memory || pkvm_guests_map(phys, nr_pages) ? -EPERM : 0;
 }
 
-struct annotate_data {
-	struct pkvm_hyp_vm	*vm;
-	u64			gfn;
-};
-
-static int annotate_visitor(const struct kvm_pgtable_visit_ctx *ctx,
-			    enum kvm_pgtable_walk_flags visit)
+/* Write whose it is into the entries of a range that nobody has. */
+static void host_annotate(struct pkvm_hyp_vm *vm, phys_addr_t phys, u64 gfn, u64 nr_pages)
 {
-	struct annotate_data *d = ctx->arg;
-	u64 offset = ctx->addr - ctx->start;
+	u64 addr = phys, end = phys + nr_pages * PAGE_SIZE;
+	struct pkvm_leaf leaf;
 
-	/* Invalid to invalid: nothing for the TLBs to know. */
-	WRITE_ONCE(*ctx->ptep,
-		   host_guest_entry(d->vm, d->gfn + (offset >> PAGE_SHIFT)));
-
-	return 0;
+	pkvm_find_leaf(&host_mmu.pgt, addr, &leaf);
+	for (;;) {
+		/* Invalid to invalid: nothing for the TLBs to know. */
+		WRITE_ONCE(*leaf.ptep,
+			   host_guest_entry(vm, gfn + ((addr - phys) >> PAGE_SHIFT)));
+		addr = pkvm_leaf_end(&leaf, addr);
+		if (addr >= end)
+			return;
+		pkvm_next_leaf(&host_mmu.pgt, addr, &leaf);
+	}
 }
 
 static int undo_visitor(const struct kvm_pgtable_visit_ctx *ctx,
@@ -175,21 +175,13 @@ static void host_undo_guest(phys_addr_t phys, u64 nr_pages)
 static int host_set_guest(struct pkvm_hyp_vm *vm, phys_addr_t phys, u64 gfn,
 			  u64 nr_pages)
 {
-	struct annotate_data data = { .vm = vm, .gfn = gfn };
-	struct kvm_pgtable_walker walker = {
-		.cb	= annotate_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-		.arg	= &data,
-	};
 	int ret;
 
-	ret = host_stage2_set_owner_locked(phys, nr_pages * PAGE_SIZE,
-					   PKVM_ID_GUEST);
-	if (!ret)
-		ret = kvm_pgtable_walk(&host_mmu.pgt, phys, nr_pages * PAGE_SIZE,
-				       &walker);
+	ret = host_stage2_set_owner_locked(phys, nr_pages * PAGE_SIZE, PKVM_ID_GUEST);
 	if (ret)
 		host_undo_guest(phys, nr_pages);
+	else
+		host_annotate(vm, phys, gfn, nr_pages);
 
 	return ret;
 }
