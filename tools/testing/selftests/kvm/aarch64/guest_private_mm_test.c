@@ -14,6 +14,8 @@
 #include <signal.h>
 #include <asm/kvm.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/mman.h>
 #include <linux/mempolicy.h>
 #include <linux/psci.h>
 #include <linux/sizes.h>
@@ -38,6 +40,9 @@
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE		25
+#endif
+#ifndef __NR_cachestat
+#define __NR_cachestat		451
 #endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE	101
@@ -449,6 +454,35 @@ WAY(mm, mremap, STAYS)
 	ASSERT_EQ(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, w->mem), w->mem);
 }
 
+/* It moves, and what stays behind is as never touched. */
+WAY(mm, mremap_dontunmap, STAYS)
+{
+	struct gp_window there = *w;
+	uint64_t val;
+	char *p;
+
+	IN_STATE(gp_host_right(w), w);
+	p = mremap(w->mem, LEN, LEN, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	ASSERT_NE(p, MAP_FAILED);
+	there.mem = p;
+	IN_STATE(gp_host_right(&there), w);
+	if (h->file) {
+		IN_STATE(gp_host_right(w), w);
+	} else {
+		EXPECT_EQ(pkvm_host_read(w->mem, &val).sig, 0);
+		EXPECT_EQ(val, 0);
+	}
+	EXPECT_TRUE(gp_guest_has_all(h));
+	ASSERT_EQ(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, w->mem), w->mem);
+}
+
+/* The pages of the file that are there, mapped anew. */
+WAY(file, remap_file_pages, STAYS)
+{
+	ASSERT_EQ(remap_file_pages(w->mem, LEN, 0, w->off / GP_PAGE, 0), 0);
+	IN_STATE(gp_host_right(w), w);
+}
+
 /* Shared and taken back at an address that the memslot does not know. */
 TEST_F_TIMEOUT(mm, mremap_then_unshare, TIMEOUT)
 {
@@ -504,7 +538,58 @@ WAY(mm, mincore, STAYS)
 	EXPECT_EQ(mincore(w->mem, LEN, in), 0);
 }
 
+/* What the host may not touch it does not have, in /proc/PID/pagemap. */
+WAY(mm, pagemap_scan, STAYS)
+{
+	struct page_region regions[GP_PAGES];
+	struct pm_scan_arg scan = {
+		.size		= sizeof(scan),
+		.start		= (uintptr_t)w->mem,
+		.end		= (uintptr_t)w->mem + LEN,
+		.vec		= (uintptr_t)regions,
+		.vec_len	= GP_PAGES,
+		.category_mask	= PAGE_IS_PRESENT,
+		.return_mask	= PAGE_IS_PRESENT,
+	};
+	int i, nr, present = 0, fd = open("/proc/self/pagemap", O_RDONLY);
+
+	ASSERT_GE(fd, 0);
+	IN_STATE(gp_host_right(w), w);
+	nr = ioctl(fd, PAGEMAP_SCAN, &scan);
+	EXPECT_GE(nr, 0);
+	for (i = 0; i < nr; i++)
+		present += (regions[i].end - regions[i].start) / GP_PAGE;
+	IN_STATE(present == (w->open ? GP_PAGES : 0), w);
+	close(fd);
+}
+
+/* Pages, anonymous ones, those of files, and the peak: nothing to do for a guest. */
+ONCE(mm, clear_refs)
+{
+	EXPECT_TRUE(write_text("/proc/self/clear_refs", "1"));
+	EXPECT_TRUE(write_text("/proc/self/clear_refs", "2"));
+	EXPECT_TRUE(write_text("/proc/self/clear_refs", "3"));
+	EXPECT_TRUE(write_text("/proc/self/clear_refs", "5"));
+}
+
 /* --------------------------------------------------------------------- advice */
+
+WAY(file, fadvise, STAYS)
+{
+	EXPECT_EQ(posix_fadvise(h->fd, w->off, LEN, POSIX_FADV_DONTNEED), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_EQ(posix_fadvise(h->fd, w->off, LEN, POSIX_FADV_WILLNEED), 0);
+}
+
+/* Counts them as any page of the file. */
+WAY(file, cachestat, STAYS)
+{
+	struct cachestat_range range = { .off = w->off, .len = LEN };
+	struct cachestat have;
+
+	ASSERT_EQ(syscall(__NR_cachestat, h->fd, &range, &have, 0), 0);
+	IN_STATE(have.nr_cache == GP_PAGES && !have.nr_evicted, w);
+}
 
 WAY(mm, madv_dontneed, GOES)
 {

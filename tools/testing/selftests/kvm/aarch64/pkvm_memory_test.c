@@ -25,6 +25,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -1183,6 +1184,22 @@ TEST_F_TIMEOUT(one, i7_file_backing_is_eio, TIMEOUT)
 	close(fd);
 	EXPECT_EQ(umount(dir), 0);
 	rmdir(dir);
+}
+
+/* Other processes can detach and remove such memory, and it has operations of its own. */
+TEST_F_TIMEOUT(one, i7_sysv_backing_is_eio, TIMEOUT)
+{
+	int id = shmget(IPC_PRIVATE, SZ_1M, IPC_CREAT | 0600);
+	char *p;
+
+	ASSERT_GE(id, 0);
+	p = shmat(id, NULL, 0);
+	EXPECT_EQ(shmctl(id, IPC_RMID, NULL), 0);
+	ASSERT_NE(p, (void *)-1);
+	memset(p, 0x11, SZ_64K);
+	expect_backing_refused(_metadata, p, SZ_1M, -EIO);
+	EXPECT_EQ(p[5], 0x11);
+	EXPECT_EQ(shmdt(p), 0);
 }
 
 TEST_F_TIMEOUT(one, i7_hugetlb_backing_is_eio, TIMEOUT)
