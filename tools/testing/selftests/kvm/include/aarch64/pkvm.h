@@ -163,6 +163,7 @@ struct pkvm_counters {
 	long pin_acquired;
 	long pin_released;
 	long memfree_kb;
+	bool bad_page;		/* the kernel found a page that is not as it must be */
 };
 
 bool pkvm_protected_mode(void);

@@ -405,6 +405,19 @@ long pkvm_vmlck_kb(void)
 	return proc_value("/proc/self/status", "VmLck");
 }
 
+/* TAINT_BAD_PAGE: references or mappings of a page that do not add up. */
+static bool bad_page_seen(void)
+{
+	unsigned long taint = 0;
+	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+
+	if (f && fscanf(f, "%lu", &taint) != 1)
+		taint = 0;
+	if (f)
+		fclose(f);
+	return taint & BIT(5);
+}
+
 void pkvm_counters_read(struct pkvm_counters *c)
 {
 	char buf[64];
@@ -421,11 +434,13 @@ void pkvm_counters_read(struct pkvm_counters *c)
 	c->pin_acquired = proc_value("/proc/vmstat", "nr_foll_pin_acquired");
 	c->pin_released = proc_value("/proc/vmstat", "nr_foll_pin_released");
 	c->memfree_kb = proc_value("/proc/meminfo", "MemFree");
+	c->bad_page = bad_page_seen();
 }
 
 /*
  * Are charge, pins and (if slack_kb is not negative) free memory where they
- * were? What another process released by dying may take a moment.
+ * were? What another process released by dying may take a moment. No, too, when
+ * the kernel has complained of a page since: the counters may be right by chance.
  */
 bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb)
 {
@@ -434,6 +449,8 @@ bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb)
 
 	for (;;) {
 		pkvm_counters_read(&now);
+		if (now.bad_page != before->bad_page)
+			break;
 		if (now.vmlck_kb == before->vmlck_kb &&
 		    now.pin_acquired - now.pin_released ==
 		    before->pin_acquired - before->pin_released &&
@@ -450,6 +467,8 @@ bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb)
 	       before->pin_acquired - before->pin_released,
 	       now.pin_acquired - now.pin_released,
 	       before->memfree_kb, now.memfree_kb);
+	if (now.bad_page != before->bad_page)
+		printf("# the kernel found a page in a bad state, see its log\n");
 	return false;
 }
 
