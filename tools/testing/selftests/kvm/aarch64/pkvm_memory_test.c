@@ -34,6 +34,7 @@
 #include "kselftest_harness.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "gic_v3.h"
 #include "held.h"
 #include "pkvm.h"
 
@@ -1118,59 +1119,64 @@ static void expect_backing_refused(struct __test_metadata *_metadata, void *mem,
 	pkvm_vm_free(vm);
 }
 
-static int its_set(int fd, uint32_t group, uint64_t attr, uint64_t val)
-{
-	struct kvm_device_attr a = {
-		.group = group, .attr = attr, .addr = (uintptr_t)&val,
-	};
+#define ITS_IPA		0x49000000UL
 
-	return ioctl(fd, KVM_SET_DEVICE_ATTR, &a) ? -errno : 0;
+/* 0 or -errno. */
+static int its_set(int its, uint32_t group, uint64_t attr, uint64_t val)
+{
+	return __kvm_device_attr_set(its, group, attr, &val) ? -errno : 0;
 }
 
-static int its_tables(int fd, uint64_t what)
+static int its_ctrl(int its, uint64_t what)
 {
-	return its_set(fd, KVM_DEV_ARM_VGIC_GRP_CTRL, what, 0);
+	return its_set(its, KVM_DEV_ARM_VGIC_GRP_CTRL, what, 0);
+}
+
+/* In memory that is the guest's alone the tables are neither written nor read. */
+static void expect_tables_refused(struct __test_metadata *_metadata,
+				  struct pkvm_vcpu *vcpu, int its, uint64_t seed)
+{
+	pkvm_must(vcpu, guest_fill, PKVM_MEM_IPA, PAGE, seed);
+	EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_SAVE_TABLES), -EFAULT);
+	EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_RESTORE_TABLES), -EFAULT);
+	EXPECT_EQ(pkvm_must(vcpu, guest_verify, PKVM_MEM_IPA, PAGE, seed), 0);
 }
 
 /* KVM keeps the tables of an ITS in the guest's memory, by its host address. */
 TEST_F_TIMEOUT(one, i5_its_tables, TIMEOUT)
 {
 	static const enum pkvm_backing backings[] = { PKVM_MEMFD, PKVM_ANON };
-	/* Collections, in a page of 64K at the start of the guest's memory. */
+	/* Valid: collections, in a page of 64K at the start of the guest's memory. */
 	uint64_t baser1 = BIT(63) | PKVM_MEM_IPA | 2 << 8;
-	int i;
+	int i, its;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < ARRAY_SIZE(backings); i++) {
 		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
 		struct pkvm_opts opts = { .backing = backings[i] };
 		struct pkvm_vm *vm = pkvm_vm_create(&opts);
 		struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
 
 		ASSERT_EQ(ioctl(vm->fd, KVM_CREATE_DEVICE, &dev), 0);
-		ASSERT_EQ(its_set(dev.fd, KVM_DEV_ARM_VGIC_GRP_ADDR,
-				  KVM_VGIC_ITS_ADDR_TYPE, 0x49000000), 0);
-		ASSERT_EQ(its_tables(dev.fd, KVM_DEV_ARM_VGIC_CTRL_INIT), 0);
-		ASSERT_EQ(its_set(dev.fd, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, 0x108, baser1), 0);
+		its = dev.fd;
+		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ADDR,
+				  KVM_VGIC_ITS_ADDR_TYPE, ITS_IPA), 0);
+		ASSERT_EQ(its_ctrl(its, KVM_DEV_ARM_VGIC_CTRL_INIT), 0);
+		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+				  GITS_BASER + sizeof(baser1), baser1), 0);
 
-		pkvm_must(vcpu, guest_fill, PKVM_MEM_IPA, PAGE, self->seed);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_SAVE_TABLES), -EFAULT);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_RESTORE_TABLES), -EFAULT);
-		EXPECT_EQ(pkvm_must(vcpu, guest_verify, PKVM_MEM_IPA, PAGE, self->seed), 0);
+		expect_tables_refused(_metadata, vcpu, its, self->seed);
 
 		/* What the guest shares is good for it: no collection, so an empty entry. */
 		pkvm_must(vcpu, guest_store, PKVM_MEM_IPA, 0x1234);
 		EXPECT_EQ(page_share(vcpu, PKVM_MEM_IPA), 0);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_SAVE_TABLES), 0);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_RESTORE_TABLES), 0);
+		EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_SAVE_TABLES), 0);
+		EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_RESTORE_TABLES), 0);
 		EXPECT_EQ(pkvm_must(vcpu, guest_load, PKVM_MEM_IPA), 0);
 
 		/* Private again. */
 		EXPECT_EQ(page_unshare(vcpu, PKVM_MEM_IPA), 0);
-		pkvm_must(vcpu, guest_fill, PKVM_MEM_IPA, PAGE, self->seed);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_SAVE_TABLES), -EFAULT);
-		EXPECT_EQ(its_tables(dev.fd, KVM_DEV_ARM_ITS_RESTORE_TABLES), -EFAULT);
-		EXPECT_EQ(pkvm_must(vcpu, guest_verify, PKVM_MEM_IPA, PAGE, self->seed), 0);
-		close(dev.fd);
+		expect_tables_refused(_metadata, vcpu, its, self->seed);
+		close(its);
 		pkvm_vm_free(vm);
 	}
 }

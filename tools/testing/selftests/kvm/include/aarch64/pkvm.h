@@ -376,5 +376,4 @@ static inline void guest_use_table(uint64_t table)
 }
 
 #endif /* __ASSEMBLY__ */
-
 #endif /* SELFTEST_KVM_PKVM_H */

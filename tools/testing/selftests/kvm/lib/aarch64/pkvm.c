@@ -23,6 +23,7 @@
 
 #include "kvm_util.h"
 #include "processor.h"
+#include "held.h"
 #include "pkvm.h"
 
 #define IMAGE_SLOT	0
@@ -408,14 +409,9 @@ long pkvm_vmlck_kb(void)
 /* TAINT_BAD_PAGE: references or mappings of a page that do not add up. */
 static bool bad_page_seen(void)
 {
-	unsigned long taint = 0;
-	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+	long taint = read_number("/proc/sys/kernel/tainted");
 
-	if (f && fscanf(f, "%lu", &taint) != 1)
-		taint = 0;
-	if (f)
-		fclose(f);
-	return taint & BIT(5);
+	return taint > 0 && (taint & BIT(5));
 }
 
 void pkvm_counters_read(struct pkvm_counters *c)
