@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 
-from util import Fail, REPO, many
+from util import Fail, REPO, many, slurp
 
 # What stands in the repository but not at a kernel path.
 REPO_ONLY = ('.ci', '.gitignore', 'LICENSE', 'Makefile', 'README.md',
@@ -62,8 +62,7 @@ class Delta:
         return os.path.join(self.root, path)
 
     def read(self, path):
-        with open(self.abs(path), 'rb') as f:
-            return f.read()
+        return slurp(self.abs(path))
 
     def mode(self, path):
         if os.path.islink(self.abs(path)):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What every part of the tree tool shares: the places, one kind of error, and
-# running a command. Knows nothing about deltas.
+# What every part of the tree tool shares: the places, one kind of error, reading
+# a file, and running a command. Knows nothing about deltas.
+import hashlib
 import os
 import subprocess
 import sys
@@ -27,6 +28,16 @@ def say(text):
 
 def rel(path):
     return os.path.relpath(path, REPO) if path.startswith(REPO) else path
+
+
+def slurp(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+def digest(*parts):
+    """One name for all of these bytes, in this order."""
+    return hashlib.sha256(b'\0'.join(parts)).hexdigest()
 
 
 def run(argv, data=None, env=None, cwd=None, ok=(0,)):
