@@ -658,7 +658,11 @@ static void test_share_guest(void)
 	is(op_share_guest(PFN(NOMAP), 5, 1, R), -EPERM);
 	is(op_share_guest(PFN(NOMAP) - 1, 5, 2, R | DEV), -EPERM);
 	is(op_share_guest(PFN(DEVICE), 5, 2, R | W | DEV), 0);
-	is(op_share_guest(PFN(NOMAP), 7, 2, R | W | NC), 0);
+	is(op_share_guest(PFN(NOMAP), 7, 2, R | NC), 0);
+	/* Nobody runs code of a device, nor of what is not cached. */
+	is(op_relax(5, RWX), -EINVAL);
+	is(op_relax(8, R | X), -EINVAL);
+	is(op_relax(8, R | W | NC), 0);
 	is(op_share_guest(pfn, 5, 1, RWX), 0);
 	is(op_share_guest(pfn, 5, 1, RWX), -EAGAIN);
 	is(op_share_guest(pfn, 5, 1, R), -EAGAIN);

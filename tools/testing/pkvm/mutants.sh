@@ -72,6 +72,7 @@ mutant max-blocks nvhe/guest_share.c 's/if (page->nr_blocks == PKVM_MAX_BLOCKS)/
 mutant max-maps nvhe/guest_share.c 's/if (page\[i\].refcount == USHRT_MAX)/if (0)/'
 mutant max-undo nvhe/guest_share.c 's/^\twhile (i--)$/\twhile (--i \&\& i < nr_pages)/'
 mutant prot nvhe/guest_share.c 's/ || !prot_valid(prot))/)/'
+mutant relax-code nvhe/guest_share.c 's/^\tif ((prot & KVM_PGTABLE_PROT_X) &&$/\tif (0 \&\&/'
 mutant host-gfn nvhe/ownership.c 's/state != PKVM_PAGE_OWNED || !host_entry_is(phys, vm, ipa >> PAGE_SHIFT)/0/'
 mutant reclaim-pfn nvhe/ownership.c 's/if (page != phys ||$/if (/'
 mutant poison nvhe/ownership.c 's/ret = guest_stage2_poison(vm, gfn << PAGE_SHIFT);/ret = guest_stage2_unmap(vm, gfn << PAGE_SHIFT, 1);/'

@@ -1211,6 +1211,9 @@ long op_relax(u64 gfn, u64 prot)
 		want = -ERANGE;
 	else if (slot_at(vm, gfn)->kind == SLOT_NONE)
 		want = -EAGAIN;
+	else if ((prot & KVM_PGTABLE_PROT_X) && (slot_at(vm, gfn)->prot &
+		 (KVM_PGTABLE_PROT_DEVICE | KVM_PGTABLE_PROT_NORMAL_NC)))
+		want = -EINVAL;
 	ret = __pkvm_host_relax_guest(loaded_vcpu(), gfn, prot);
 	if (!want) {
 		each_of_leaf(vm, gfn_slot(gfn), more_prot, prot);

@@ -216,21 +216,25 @@ static int tables_needed(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages, bool blo
 	return max(KVM_PGTABLE_LAST_LEVEL - block - leaf->level, 0);
 }
 
+/* The memory type in a leaf for a guest (Arm ARM D8.6, stage-2 memory types). */
+static kvm_pte_t leaf_type(enum kvm_pgtable_prot prot)
+{
+	bool fwb = cpus_have_final_cap(ARM64_HAS_STAGE2_FWB);
+
+	if (prot & KVM_PGTABLE_PROT_DEVICE)
+		return PAGE_S2_MEMATTR(DEVICE_nGnRE, fwb);
+	if (prot & KVM_PGTABLE_PROT_NORMAL_NC)
+		return PAGE_S2_MEMATTR(NORMAL_NC, fwb);
+	return PAGE_S2_MEMATTR(NORMAL, fwb);
+}
+
 /*
  * The attributes of a leaf for a guest, of a @prot that is valid (Arm ARM D8.3,
  * stage-2 attribute fields).
  */
 static kvm_pte_t leaf_attributes(enum kvm_pgtable_prot prot)
 {
-	bool fwb = cpus_have_final_cap(ARM64_HAS_STAGE2_FWB);
-	kvm_pte_t attr;
-
-	if (prot & KVM_PGTABLE_PROT_DEVICE)
-		attr = PAGE_S2_MEMATTR(DEVICE_nGnRE, fwb);
-	else if (prot & KVM_PGTABLE_PROT_NORMAL_NC)
-		attr = PAGE_S2_MEMATTR(NORMAL_NC, fwb);
-	else
-		attr = PAGE_S2_MEMATTR(NORMAL, fwb);
+	kvm_pte_t attr = leaf_type(prot);
 
 	attr |= KVM_PTE_LEAF_ATTR_LO_S2_AF | KVM_PTE_LEAF_ATTR_LO_S2_S2AP_R;
 	if (prot & KVM_PGTABLE_PROT_W)
@@ -355,9 +359,9 @@ unlock:
  *
  * Takes the VM's lock. Only the TLB of this CPU is told; others fault once more.
  *
- * Return: 0; -EINVAL for a protected VM, a number that wraps or a @prot that makes
- * no sense; -ERANGE beyond the VM's IPA size; -EAGAIN when nothing is mapped
- * there.
+ * Return: 0; -EINVAL for a protected VM, a number that wraps, a @prot that makes no
+ * sense, or _X for a device or memory that is not cached; -ERANGE beyond the VM's IPA
+ * size; -EAGAIN when nothing is mapped there.
  */
 int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 			    enum kvm_pgtable_prot prot)
@@ -380,6 +384,12 @@ int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 	/* Gone since the fault: the guest will fault again. */
 	if (!kvm_pte_valid(leaf.pte)) {
 		ret = -EAGAIN;
+		goto unlock;
+	}
+	/* As it could not have been shared. */
+	if ((prot & KVM_PGTABLE_PROT_X) &&
+	    (leaf.pte & KVM_PTE_LEAF_ATTR_LO_S2_MEMATTR) != leaf_type(KVM_PGTABLE_PROT_R)) {
+		ret = -EINVAL;
 		goto unlock;
 	}
 

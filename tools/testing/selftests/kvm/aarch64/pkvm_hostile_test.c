@@ -454,6 +454,29 @@ TEST_F_TIMEOUT(host, share_with_a_bad_prot, TIMEOUT)
 	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
 
+/* What share refuses at once, relax does not give afterwards. */
+TEST_F_TIMEOUT(host, relax_gives_no_code_of_a_device, TIMEOUT)
+{
+	static const uint64_t types[] = { KHH_DEV, KHH_NC };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_R | types[i]), 0);
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+				   KHH_R | KHH_X), -EINVAL);
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+				   KHH_RWX), -EINVAL);
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+				   KHH_RW | types[i]), 0);
+		EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	}
+	/* Of memory it does. */
+	EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_R), 0);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RWX), 0);
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
+	EXPECT_TRUE(khh_page_is_alone(self->page));
+}
+
 /* S30: the kinds of VM do not mix. */
 TEST_F_TIMEOUT(host, calls_for_the_other_kind_of_vm, TIMEOUT)
 {
