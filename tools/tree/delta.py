@@ -12,8 +12,8 @@ from util import Fail, REPO, many, slurp
 # What stands in the repository but not at a kernel path.
 REPO_ONLY = ('.ci', '.gitignore', 'LICENSE', 'Makefile', 'README.md',
              'tools/deps', 'tools/qemu', 'tools/tree')
-TOP = ('Documentation', 'arch', 'drivers', 'fs', 'include', 'mm', 'tools',
-       'virt')
+TOP = ('Documentation', 'arch', 'drivers', 'fs', 'include', 'kernel', 'lib',
+       'mm', 'tools', 'virt')
 SERIES = 'SERIES'
 SKIP_DIRS = {'.git', 'build', '__pycache__'}
 TODO = 'FIXME'

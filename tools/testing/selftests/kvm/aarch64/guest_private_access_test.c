@@ -651,6 +651,142 @@ FILE_PATH(uprobe)
 	munmap(p, GP_PAGE);
 }
 
+/* A probe that goes compares what it had copied with what is in the file by then. */
+TEST_F_TIMEOUT(file, uprobe_outlives_share, TIMEOUT)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr) };
+	long type = read_number("/sys/bus/event_source/devices/uprobe/type");
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED];
+	uint32_t nop = 0xd503201f;
+	char path[32], *p;
+	int fd;
+
+	if (type < 0)
+		SKIP(return, "no CONFIG_UPROBE_EVENTS");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", h->fd);
+	attr.type = type;
+	attr.config1 = (uintptr_t)path;
+	attr.config2 = w->off;
+	WRITE_ONCE(*(uint32_t *)w->mem, nop);
+	__builtin___clear_cache(w->mem, w->mem + 4);
+	p = mmap(NULL, GP_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, h->fd, w->off);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(READ_ONCE(*(uint32_t *)p), nop);
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	ASSERT_GE(fd, 0);
+	/* The mapping has a page of its own now. */
+	EXPECT_NE(READ_ONCE(*(uint32_t *)p), nop);
+	ASSERT_EQ(gp_unshare(h, w), 0);
+	gp_fill(h, w);
+	pkvm_counters_read(&h->now);
+
+	EXPECT_EQ(close(fd), 0);
+	EXPECT_EQ(READ_ONCE(*(uint32_t *)p), nop);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(gp_touch_fails(w));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	munmap(p, GP_PAGE);
+}
+
+/* What perf says of a mapping: was there a build ID, and which one? */
+struct mmap2_record {
+	struct perf_event_header header;
+	uint32_t pid, tid;
+	uint64_t addr, len, pgoff;
+	uint8_t id_size, unused[3];
+	uint8_t id[20];
+};
+
+/* Map and unmap the start of the file; what is recorded of that, the last. */
+static bool record_mapping(int event, struct perf_event_mmap_page *ring, int fd,
+			   struct mmap2_record *record)
+{
+	char *data = (char *)ring + ring->data_offset;
+	uint64_t tail = READ_ONCE(ring->data_head), head;
+	char *p = mmap(NULL, GP_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	size_t i;
+
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, GP_PAGE);
+	head = READ_ONCE(ring->data_head);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	for (i = 0; i < sizeof(*record) && tail + i < head; i++)
+		((char *)record)[i] = data[(tail + i) % ring->data_size];
+	WRITE_ONCE(ring->data_tail, head);
+	return i == sizeof(*record) && record->header.type == PERF_RECORD_MMAP2;
+}
+
+/* An ELF file with nothing but a build ID. */
+static void put_elf(char *mem, const uint8_t *id)
+{
+	Elf64_Ehdr *head = (Elf64_Ehdr *)mem;
+	Elf64_Phdr *phdr = (Elf64_Phdr *)(head + 1);
+	Elf64_Nhdr *note = (Elf64_Nhdr *)(phdr + 1);
+
+	memset(mem, 0, GP_PAGE);
+	*head = (Elf64_Ehdr) {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
+		.e_type = ET_DYN, .e_machine = EM_AARCH64, .e_version = EV_CURRENT,
+		.e_phoff = sizeof(*head), .e_ehsize = sizeof(*head),
+		.e_phentsize = sizeof(*phdr), .e_phnum = 1,
+	};
+	*phdr = (Elf64_Phdr) {
+		.p_type = PT_NOTE, .p_offset = (char *)note - mem,
+		.p_filesz = sizeof(*note) + 4 + 20, .p_align = 4,
+	};
+	*note = (Elf64_Nhdr) { .n_namesz = 4, .n_descsz = 20, .n_type = NT_GNU_BUILD_ID };
+	memcpy(note + 1, "GNU", 4);
+	memcpy((char *)(note + 1) + 4, id, 20);
+}
+
+/* perf looks for a build ID in the page cache, at the start of what is mapped. */
+TEST_F_TIMEOUT(file, build_id, TIMEOUT)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr), .type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_DUMMY, .mmap = 1, .mmap2 = 1, .mmap_data = 1,
+		.build_id = 1,
+	};
+	static const uint8_t id[20] = "the file's build ID";
+	struct gp_host *h = &self->host;
+	struct gp_window first = {
+		.state = GP_PRIVATE, .mem = h->mem, .ipa = PKVM_MEM_IPA,
+	};
+	struct perf_event_mmap_page *ring;
+	struct mmap2_record record;
+	int fd;
+
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd < 0)
+		SKIP(return, "no perf events: %s", strerror(errno));
+	ring = mmap(NULL, 3 * GP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(ring, MAP_FAILED);
+
+	put_elf(first.mem, id);
+	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
+	EXPECT_TRUE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
+	EXPECT_EQ(memcmp(record.id, id, sizeof(id)), 0);
+
+	gp_fill(h, &first);
+	pkvm_counters_read(&h->now);
+	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
+	EXPECT_FALSE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
+	EXPECT_TRUE(gp_guest_has(h, &first));
+	EXPECT_TRUE(gp_touch_fails(&first));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+
+	ASSERT_EQ(gp_share(h, &first), 0);
+	put_elf(first.mem, id);
+	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
+	EXPECT_TRUE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	munmap(ring, 3 * GP_PAGE);
+	close(fd);
+}
+
 /* ---------------------------------------------------------------- by the file */
 
 FILE_PATH(read)
