@@ -110,6 +110,102 @@ static bool open_page(struct page *page)
 	return true;
 }
 
+/* ------------------------------------- entries of hidden anonymous memory */
+
+/* The entry's reference, rmap and share in RSS become the mapping's. */
+static void restore_pte(struct vm_area_struct *vma, unsigned long address,
+			pte_t *ptep, struct page *page)
+{
+	pte_t old = ptep_get(ptep);
+	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
+
+	/* The guest may have written, whoever is going to write here. */
+	folio_mark_dirty(page_folio(page));
+	if (pte_swp_soft_dirty(old))
+		pte = pte_mksoft_dirty(pte);
+	/* The page was, and is, exclusive: there is nothing to copy. */
+	if (pte_swp_uffd_wp(old))
+		pte = pte_mkuffd_wp(pte);
+	else if (vma->vm_flags & VM_WRITE)
+		pte = maybe_mkwrite(pte_mkdirty(pte), vma);
+
+	/* Nothing to flush: nothing was there. */
+	set_pte_at(vma->vm_mm, address, ptep, pte);
+	update_mmu_cache(vma, address, ptep);
+
+	if (vma->vm_flags & VM_LOCKED) {
+		mlock_vma_folio(page_folio(page), vma);
+		/* Whose reference would be in the way of hiding it again. */
+		mlock_drain_local();
+	}
+}
+
+/*
+ * A page that broke while it was hidden is mapped by nobody again: whoever touches
+ * it hears of it, as of one that was mapped. The caller has a reference.
+ */
+static void poison_pte(struct vm_area_struct *vma, unsigned long address,
+		       pte_t *ptep, struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	set_pte_at(vma->vm_mm, address, ptep,
+		   swp_entry_to_pte(make_hwpoison_entry(page)));
+	dec_mm_counter(vma->vm_mm, mm_counter(folio));
+	folio_remove_rmap_pte(folio, page, vma);
+	folio_put(folio);
+}
+
+static struct page *guest_entry_page(pte_t pte)
+{
+	swp_entry_t entry;
+
+	if (!is_swap_pte(pte))
+		return NULL;
+	entry = pte_to_swp_entry(pte);
+
+	return is_guest_entry(entry) ? pfn_swap_entry_to_page(entry) : NULL;
+}
+
+static bool unhide_one(struct folio *folio, struct vm_area_struct *vma,
+		       unsigned long address, void *arg)
+{
+	struct page *page = folio_page(folio, 0);
+	struct mm_struct *mm = vma->vm_mm;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+	pmd_t *pmd;
+
+	pmd = mm_find_pmd(mm, address);
+	if (!pmd)
+		return true;
+
+	ptep = pte_offset_map_lock(mm, pmd, address, &ptl);
+	if (!ptep)
+		return true;
+	if (guest_entry_page(ptep_get(ptep)) == page) {
+		if (PageHWPoison(page))
+			poison_pte(vma, address, ptep, page);
+		else
+			restore_pte(vma, address, ptep, page);
+	}
+	pte_unmap_unlock(ptep, ptl);
+
+	return true;
+}
+
+/* Undo what hiding has done to anonymous memory. With the folio locked. */
+static void map_page(struct folio *folio)
+{
+	struct rmap_walk_control rwc = {
+		.rmap_one	= unhide_one,
+		.anon_lock	= folio_lock_anon_vma_read,
+	};
+
+	if (folio_test_anon(folio))
+		rmap_walk(folio, &rwc);
+}
+
 /* ------------------------------------------------------------------- hiding */
 
 static bool hide_one(struct folio *folio, struct vm_area_struct *vma,
@@ -179,14 +275,22 @@ static void unmap_page(struct folio *folio)
  */
 static bool is_held(struct folio *folio)
 {
-	int expected = GUP_PIN_COUNTING_BIAS + folio_mapcount(folio);
-
-	if (!folio_test_anon(folio) && folio->mapping)
-		expected++;
+	int expected, refs;
 
 	/* Pairs with the barrier in taking a reference. */
 	smp_mb();
-	return folio_test_swapcache(folio) || folio_ref_count(folio) > expected;
+	refs = folio_ref_count(folio);
+	/*
+	 * A mapping that goes drops its rmap first, its reference then: seen in the
+	 * other order, its reference would count for a holder's. Hidden pages are
+	 * not mapped again.
+	 */
+	smp_rmb();
+	expected = GUP_PIN_COUNTING_BIAS + folio_mapcount(folio);
+	if (!folio_test_anon(folio) && folio->mapping)
+		expected++;
+
+	return folio_test_swapcache(folio) || refs > expected;
 }
 
 /* Can this be hidden at all? With the folio locked. */
@@ -240,9 +344,14 @@ static int try_to_hide(struct folio *folio, bool again)
 
 	if (is_held(folio) ||
 	    folio_mapcount(folio) > (folio_test_anon(folio) ? 1 : 0)) {
-		/* Mappings come back when they are used. */
-		if (!marked)
+		/*
+		 * Of a file, mappings come back when they are used; so do those of a
+		 * page that was hidden before.
+		 */
+		if (!marked) {
 			clear_mark(page);
+			map_page(folio);
+		}
 		goto unlock;
 	}
 	ret = 0;
@@ -309,81 +418,15 @@ int guest_page_hide_again(struct page *page)
 	return hide(page, true);
 }
 
-/* The entry's reference, rmap and share in RSS become the mapping's. */
-static void restore_pte(struct vm_area_struct *vma, unsigned long address,
-			pte_t *ptep, struct page *page)
-{
-	pte_t old = ptep_get(ptep);
-	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
-
-	/* The guest may have written, whoever is going to write here. */
-	folio_mark_dirty(page_folio(page));
-	if (pte_swp_soft_dirty(old))
-		pte = pte_mksoft_dirty(pte);
-	/* The page was, and is, exclusive: there is nothing to copy. */
-	if (pte_swp_uffd_wp(old))
-		pte = pte_mkuffd_wp(pte);
-	else if (vma->vm_flags & VM_WRITE)
-		pte = maybe_mkwrite(pte_mkdirty(pte), vma);
-
-	/* Nothing to flush: nothing was there. */
-	set_pte_at(vma->vm_mm, address, ptep, pte);
-	update_mmu_cache(vma, address, ptep);
-
-	if (vma->vm_flags & VM_LOCKED) {
-		mlock_vma_folio(page_folio(page), vma);
-		/* Whose reference would be in the way of hiding it again. */
-		mlock_drain_local();
-	}
-}
-
-static struct page *guest_entry_page(pte_t pte)
-{
-	swp_entry_t entry;
-
-	if (!is_swap_pte(pte))
-		return NULL;
-	entry = pte_to_swp_entry(pte);
-
-	return is_guest_entry(entry) ? pfn_swap_entry_to_page(entry) : NULL;
-}
-
-static bool unhide_one(struct folio *folio, struct vm_area_struct *vma,
-		       unsigned long address, void *arg)
-{
-	struct page *page = folio_page(folio, 0);
-	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-	pmd_t *pmd;
-
-	pmd = mm_find_pmd(mm, address);
-	if (!pmd)
-		return true;
-
-	ptep = pte_offset_map_lock(mm, pmd, address, &ptl);
-	if (!ptep)
-		return true;
-	if (guest_entry_page(ptep_get(ptep)) == page)
-		restore_pte(vma, address, ptep, page);
-	pte_unmap_unlock(ptep, ptl);
-
-	return true;
-}
-
 /**
  * guest_page_unhide() - A hypervisor has given a page back.
  * @page: a page that the caller still has pinned; the mark may be gone already.
  *
- * Anonymous memory is mapped again where it was; shmem when it is used. Called
- * without locks; may sleep.
+ * Anonymous memory is mapped again where it was, but if it broke; shmem when it is
+ * used. Called without locks; may sleep.
  */
 void guest_page_unhide(struct page *page)
 {
-	struct rmap_walk_control rwc = {
-		.rmap_one	= unhide_one,
-		.anon_lock	= folio_lock_anon_vma_read,
-	};
 	struct folio *folio = page_folio(page);
 
 	clear_mark(page);
@@ -391,7 +434,7 @@ void guest_page_unhide(struct page *page)
 		return;
 
 	folio_lock(folio);
-	rmap_walk(folio, &rwc);
+	map_page(folio);
 	folio_unlock(folio);
 }
 
@@ -439,7 +482,7 @@ static void restore_around(struct vm_area_struct *vma, unsigned long address,
 
 	for (addr = first; addr < last; addr += PAGE_SIZE, ptep++) {
 		page = guest_entry_page(ptep_get(ptep));
-		if (!page || !trylock_page(page))
+		if (!page || PageHWPoison(page) || !trylock_page(page))
 			continue;
 		if (open_page(page))
 			restore_pte(vma, addr, ptep, page);
@@ -452,7 +495,8 @@ static void restore_around(struct vm_area_struct *vma, unsigned long address,
  * @vmf: the fault; its orig_pte is a guest entry. No page table lock is held.
  *
  * Return: 0 when it is mapped again, or something else is there;
- * VM_FAULT_SIGSEGV while a guest has it; VM_FAULT_RETRY as folio_lock_or_retry().
+ * VM_FAULT_SIGSEGV while a guest has it; VM_FAULT_HWPOISON when it is broken;
+ * VM_FAULT_RETRY as folio_lock_or_retry().
  */
 vm_fault_t guest_page_fault(struct vm_fault *vmf)
 {
@@ -473,11 +517,14 @@ vm_fault_t guest_page_fault(struct vm_fault *vmf)
 	if (!vmf->pte)
 		goto unlock;
 	if (pte_same(ptep_get(vmf->pte), vmf->orig_pte)) {
-		if (open_page(page)) {
+		if (!open_page(page)) {
+			ret = VM_FAULT_SIGSEGV;
+		} else if (PageHWPoison(page)) {
+			poison_pte(vma, address, vmf->pte, page);
+			ret = VM_FAULT_HWPOISON;
+		} else {
 			restore_pte(vma, address, vmf->pte, page);
 			restore_around(vma, address, vmf->pte);
-		} else {
-			ret = VM_FAULT_SIGSEGV;
 		}
 	}
 	pte_unmap_unlock(vmf->pte, vmf->ptl);
@@ -506,9 +553,14 @@ put:
 int guest_page_fork(struct vm_area_struct *vma, unsigned long address, pte_t *ptep)
 {
 	struct page *page = guest_entry_page(ptep_get(ptep));
-	bool locked = trylock_page(page);
+	bool locked;
 	int ret = 0;
 
+	/* The parent's next touch sees to it. */
+	if (PageHWPoison(page))
+		return 0;
+
+	locked = trylock_page(page);
 	if (locked ? open_page(page) : !__guest_pages_private(page, 1)) {
 		restore_pte(vma, address, ptep, page);
 		ret = -ENOENT;

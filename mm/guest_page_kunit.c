@@ -14,6 +14,7 @@
 #include <linux/guest_page.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
@@ -32,7 +33,16 @@ static bool host_may_access(struct page *page)
 	return READ_ONCE(is_open);
 }
 
+/* The page that the owner was last told is broken. */
+static struct page *failed;
+
+static void memory_failed(struct page *page)
+{
+	failed = page;
+}
+
 static const struct guest_page_ops fake_owner = {
+	.memory_failure	= memory_failed,
 	.host_may_access = host_may_access,
 };
 
@@ -305,6 +315,128 @@ static void held_pages_stay(struct kunit *test)
 	guest_mem_free(test, &mem);
 }
 
+/* One who takes a page just while it is unmapped. */
+struct late_holder {
+	struct mmu_notifier mn;
+	struct page *page;	/* that it will take */
+};
+
+static int take_late(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+{
+	struct page *page = xchg(&container_of(mn, struct late_holder, mn)->page, NULL);
+
+	if (page)
+		get_page(page);
+
+	return 0;
+}
+
+static const struct mmu_notifier_ops late_holder_ops = {
+	.invalidate_range_start	= take_late,
+};
+
+/* A page that somebody came to hold meanwhile is mapped as it was before. */
+static void held_while_unmapped(struct kunit *test)
+{
+	struct late_holder holder = { .mn.ops = &late_holder_ops };
+	struct guest_mem mem;
+	unsigned long addr;
+	struct page *page;
+
+	guest_mem_make(test, &mem);
+	addr = (unsigned long)word(&mem, 1);
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&holder.mn, current->mm), 0);
+	WRITE_ONCE(holder.page, mem.page[1]);
+	KUNIT_EXPECT_EQ(test, guest_page_hide(mem.page[1]), -EAGAIN);
+	mmu_notifier_unregister(&holder.mn, current->mm);
+	KUNIT_EXPECT_NULL(test, holder.page);
+
+	KUNIT_EXPECT_FALSE(test, PageGuest(mem.page[1]));
+	if (!is_file(test)) {
+		KUNIT_ASSERT_EQ(test, get_user_pages_fast_only(addr, 1, 0, &page), 1);
+		put_page(page);
+	}
+	expect_open(test, &mem, 1);
+
+	put_page(mem.page[1]);
+	KUNIT_EXPECT_EQ(test, guest_page_hide(mem.page[1]), 0);
+	expect_hidden(test, &mem, 1);
+	guest_mem_free(test, &mem);
+}
+
+/* A page that another process may have, too, is left alone. */
+static void not_exclusive(struct kunit *test)
+{
+	struct guest_mem mem;
+
+	if (is_file(test))
+		kunit_skip(test, "knows no exclusive pages");
+
+	guest_mem_make(test, &mem);
+	ClearPageAnonExclusive(mem.page[1]);
+	KUNIT_EXPECT_EQ(test, guest_page_hide(mem.page[1]), -EAGAIN);
+	SetPageAnonExclusive(mem.page[1]);
+	expect_open(test, &mem, 1);
+	KUNIT_EXPECT_EQ(test, guest_page_hide(mem.page[1]), 0);
+	guest_mem_free(test, &mem);
+}
+
+/* What broke while a guest had it is not mapped again, neither by a touch nor at the end. */
+static void broken_while_hidden(struct kunit *test)
+{
+	struct percpu_counter *rss;
+	unsigned long addr, val;
+	struct guest_mem mem;
+	s64 before;
+	struct page *page;
+	int i;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "memory does not break");
+
+	guest_mem_make(test, &mem);
+	for (i = 0; i < NR; i++)
+		KUNIT_ASSERT_EQ(test, guest_page_hide(mem.page[i]), 0);
+	rss = &current->mm->rss_stat[MM_ANONPAGES];
+	before = percpu_counter_sum(rss);
+
+	SetPageHWPoison(mem.page[0]);
+	SetPageHWPoison(mem.page[1]);
+	WRITE_ONCE(is_open, true);
+	KUNIT_EXPECT_EQ(test, get_user(val, word(&mem, 2)), 0);
+	if (!is_file(test))
+		KUNIT_EXPECT_EQ(test, fork_page((unsigned long)word(&mem, 1)), 0);
+	KUNIT_EXPECT_EQ(test, get_user(val, word(&mem, 1)), -EFAULT);
+	guest_page_unhide(mem.page[0]);
+	for (i = 0; i < 2; i++) {
+		addr = (unsigned long)word(&mem, i);
+		KUNIT_EXPECT_EQ(test, get_user(val, word(&mem, i)), -EFAULT);
+		KUNIT_EXPECT_EQ(test, get_user_pages_fast(addr, 1, 0, &page), -EFAULT);
+		KUNIT_EXPECT_FALSE(test, page_mapped(mem.page[i]));
+	}
+	if (!is_file(test))
+		KUNIT_EXPECT_EQ(test, percpu_counter_sum(rss), before - 2);
+
+	ClearPageHWPoison(mem.page[0]);
+	ClearPageHWPoison(mem.page[1]);
+	guest_mem_free(test, &mem);
+}
+
+/* The owner hears of every page: of its own it knows better than the mark. */
+static void failure_is_told(struct kunit *test)
+{
+	struct guest_mem mem;
+
+	guest_mem_make(test, &mem);
+	guest_page_failed(mem.page[1]);
+	KUNIT_EXPECT_PTR_EQ(test, failed, mem.page[1]);
+	KUNIT_ASSERT_EQ(test, guest_page_hide(mem.page[2]), 0);
+	guest_page_failed(mem.page[2]);
+	KUNIT_EXPECT_PTR_EQ(test, failed, mem.page[2]);
+	failed = NULL;
+	guest_mem_free(test, &mem);
+}
+
 /* FOLL_GUEST finds what others do not, and asks for the same permissions. */
 static void foll_guest(struct kunit *test)
 {
@@ -326,6 +458,12 @@ static void foll_guest(struct kunit *test)
 						      FOLL_WRITE | FOLL_LONGTERM), 1);
 	KUNIT_EXPECT_PTR_EQ(test, page, mem.page[1]);
 	unpin_user_page(page);
+
+	/* Not by others. */
+	mmap_read_lock(current->mm);
+	KUNIT_EXPECT_EQ(test, get_user_pages_remote(current->mm, addr, 1, FOLL_GUEST,
+						    &page, NULL), -EINVAL);
+	mmap_read_unlock(current->mm);
 
 	/* Of a mapping that may not be written, for reading only. */
 	mmap_write_lock(current->mm);
@@ -480,6 +618,10 @@ static struct kunit_case guest_page_cases[] = {
 	KUNIT_CASE_PARAM(marked_and_mapped, backing_gen_params),
 	KUNIT_CASE_PARAM(fork_while_locked, backing_gen_params),
 	KUNIT_CASE_PARAM(held_pages_stay, backing_gen_params),
+	KUNIT_CASE_PARAM(held_while_unmapped, backing_gen_params),
+	KUNIT_CASE_PARAM(not_exclusive, backing_gen_params),
+	KUNIT_CASE_PARAM(broken_while_hidden, backing_gen_params),
+	KUNIT_CASE_PARAM(failure_is_told, backing_gen_params),
 	KUNIT_CASE_PARAM(foll_guest, backing_gen_params),
 	KUNIT_CASE_PARAM(unmapped_while_hidden, backing_gen_params),
 	KUNIT_CASE_PARAM(file_access, backing_gen_params),
@@ -491,14 +633,24 @@ static struct kunit_case guest_page_cases[] = {
 
 static int guest_page_suite_init(struct kunit_suite *suite)
 {
+	/* A suite that is run again, by debugfs, must not answer for real guests. */
+	if (guest_pages_nr())
+		return -EBUSY;
 	guest_pages_register(&fake_owner);
 
 	return 0;
 }
 
+static void guest_page_suite_exit(struct kunit_suite *suite)
+{
+	/* Until there is another owner. */
+	WRITE_ONCE(is_open, false);
+}
+
 static struct kunit_suite guest_page_suite = {
 	.name		= "guest_page",
 	.suite_init	= guest_page_suite_init,
+	.suite_exit	= guest_page_suite_exit,
 	.test_cases	= guest_page_cases,
 };
 

@@ -26,7 +26,8 @@ struct vm_fault;
  * @host_may_access: is this marked page open to the host now? If so, it stays
  *	open until the owner has hidden it again. Called in any context, with
  *	page table locks held; must not sleep.
- * @memory_failure: a marked page is broken. May sleep.
+ * @memory_failure: a page is broken, which may be a guest's: one that is open to the
+ *	host has lost the mark, mostly. May sleep.
  */
 struct guest_page_ops {
 	bool (*host_may_access)(struct page *page);
@@ -138,12 +139,12 @@ static inline bool guest_page_leaks(struct page *page)
 }
 
 /**
- * guest_page_failed() - Tell the owner of a page that it is broken.
+ * guest_page_failed() - Tell the owner of guests' pages that a page is broken.
  * @page: any page. May sleep.
  */
 static inline void guest_page_failed(struct page *page)
 {
-	if (static_branch_unlikely(&guest_pages_in_use) && PageGuest(page))
+	if (static_branch_unlikely(&guest_pages_in_use))
 		__guest_page_failed(page);
 }
 

@@ -718,6 +718,7 @@ WAY(mm, madv_soft_offline, STAYS)
 static void expect_broken(struct __test_metadata *_metadata, struct gp_host *h,
 			  struct gp_window *w)
 {
+	struct pkvm_fault fault;
 	char text[32];
 	int s, stop;
 
@@ -729,6 +730,11 @@ static void expect_broken(struct __test_metadata *_metadata, struct gp_host *h,
 	EXPECT_NE(pkvm_host_read(w->mem, NULL).sig, 0);
 	EXPECT_NE(pkvm_host_write(w->mem, 1).sig, 0);
 	gp_end_vm(h);
+	/* Without its guest the page is as broken. */
+	fault = pkvm_host_read(w->mem, NULL);
+	EXPECT_EQ(fault.sig, SIGBUS);
+	EXPECT_EQ(fault.code, BUS_MCEERR_AR);
+	EXPECT_NE(pkvm_host_write(w->mem, 1).sig, 0);
 	for (s = 0; s < GP_NR_STATES; s++)
 		IN_STATE(&h->win[s] == w || gp_host_has(&h->win[s]), &h->win[s]);
 	snprintf(text, sizeof(text), "%#lx", w->pfn[0]);
@@ -750,10 +756,9 @@ TEST_F_TIMEOUT(mm, madv_hwpoison, TIMEOUT)
 	expect_broken(_metadata, h, w);
 }
 
-TEST_F_TIMEOUT(mm, hwpoison, TIMEOUT)
+static void break_first(struct __test_metadata *_metadata, struct gp_host *h,
+			struct gp_window *w)
 {
-	struct gp_host *h = &self->host;
-	struct gp_window *w = &h->win[GP_AGAIN];
 	char text[32];
 
 	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
@@ -761,6 +766,30 @@ TEST_F_TIMEOUT(mm, hwpoison, TIMEOUT)
 	snprintf(text, sizeof(text), "%#lx", w->pfn[0]);
 	write_text("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
 	expect_broken(_metadata, h, w);
+}
+
+TEST_F_TIMEOUT(mm, hwpoison, TIMEOUT)
+{
+	break_first(_metadata, &self->host, &self->host.win[GP_AGAIN]);
+}
+
+/* The guest uses what it shares as much as what it does not. */
+TEST_F_TIMEOUT(mm, hwpoison_shared, TIMEOUT)
+{
+	struct gp_window *w = &self->host.win[GP_SHARED];
+
+	EXPECT_TRUE(gp_host_has(w));
+	break_first(_metadata, &self->host, w);
+}
+
+/* Shared, and the host has not mapped it again. */
+TEST_F_TIMEOUT(mm, hwpoison_shared_untouched, TIMEOUT)
+{
+	struct gp_window *w = &self->host.win[GP_PRIVATE];
+
+	ASSERT_EQ(gp_share(&self->host, w), 0);
+	EXPECT_EQ(gp_mapped(w), 0);
+	break_first(_metadata, &self->host, w);
 }
 
 static uint64_t guest_wait(void)
