@@ -778,11 +778,14 @@ bool do_pkvm_abort(unsigned long far, unsigned long esr, struct pt_regs *regs)
 	if (!kernel_addr_to_pfn(far, &pfn))
 		return false;
 
+	/* Who waits for this may not let it wait. */
+	preempt_disable();
 	atomic_inc(&lost_pages.running);
 	ret = kvm_call_hyp_nvhe(__pkvm_host_force_reclaim, pfn);
 	if (!ret)
 		push_lost_page(pfn);
 	atomic_dec(&lost_pages.running);
+	preempt_enable();
 	if (ret == -EAGAIN)
 		return true;
 	if (ret)
