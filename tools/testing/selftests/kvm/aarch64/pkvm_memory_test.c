@@ -1265,6 +1265,24 @@ TEST_F_TIMEOUT(one, i7_sysv_backing_is_eio, TIMEOUT)
 	EXPECT_EQ(shmdt(p), 0);
 }
 
+/* The kernel has no mapping of such memory, and could not clear it. */
+TEST_F_TIMEOUT(one, i7_secretmem_backing_is_eio, TIMEOUT)
+{
+	int fd = syscall(__NR_memfd_secret, 0);
+	char *p;
+
+	if (fd < 0)
+		SKIP(return, "no memfd_secret(): %s", strerror(errno));
+	ASSERT_EQ(ftruncate(fd, SZ_1M), 0);
+	p = mmap(NULL, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	memset(p, 0x11, SZ_64K);
+	expect_backing_refused(_metadata, p, SZ_1M, -EIO);
+	EXPECT_EQ(p[5], 0x11);
+	EXPECT_EQ(munmap(p, SZ_1M), 0);
+	close(fd);
+}
+
 TEST_F_TIMEOUT(one, i7_hugetlb_backing_is_eio, TIMEOUT)
 {
 	char *p;

@@ -961,4 +961,27 @@ TEST_F_TIMEOUT(dax, t11_exec_holds_nothing, TIMEOUT)
 	close(fd);
 }
 
+/* A protected guest gets no such memory, and the file system keeps its blocks. */
+TEST_F_TIMEOUT(dax, i7_backing_is_eio, TIMEOUT)
+{
+	struct pkvm_opts opts = { .backing = PKVM_CALLER, .mem_size = SZ_2M };
+	struct pkvm_vm *vm;
+	int fd;
+
+	if (!pkvm_protected_mode())
+		SKIP(return, "no protected guests here");
+	fd = open(self->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(fallocate(fd, 0, 0, SZ_2M), 0);
+	opts.mem = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(opts.mem, MAP_FAILED);
+	vm = pkvm_vm_create(&opts);
+	EXPECT_EQ(pkvm_call(pkvm_vcpu0(vm), guest_load, PKVM_MEM_IPA), -EIO);
+	EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	EXPECT_EQ(munmap(opts.mem, SZ_2M), 0);
+	EXPECT_TRUE(dax_comes_back(fd, 1));
+	pkvm_vm_free(vm);
+	close(fd);
+}
+
 TEST_HARNESS_MAIN
