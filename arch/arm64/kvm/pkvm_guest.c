@@ -85,10 +85,16 @@ static struct kvm *find_page(struct page *page, gfn_t *gfn)
 	return NULL;
 }
 
-/* The guest cannot be told, and may use the page at any time: stop it. */
+/*
+ * The guest cannot be told, and may use the page at any time: stop it. Those of its
+ * vCPUs that are off wait for that to change, and would go on waiting. Which of them
+ * run is for EL2 to know.
+ */
 static void page_broke(struct page *page)
 {
+	struct kvm_vcpu *vcpu;
 	struct kvm *kvm;
+	unsigned long i;
 	gfn_t gfn;
 
 	guard(mutex)(&guest_vms_lock);
@@ -100,7 +106,12 @@ static void page_broke(struct page *page)
 	       kvm->userspace_pid, gfn);
 	WRITE_ONCE(kvm->arch.pkvm.broken_gfn, gfn);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_GUEST_PAGE_BROKEN);
-	/* Those that wait for an interrupt would go on waiting. */
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		spin_lock(&vcpu->arch.mp_state_lock);
+		WRITE_ONCE(vcpu->arch.mp_state.mp_state, KVM_MP_STATE_RUNNABLE);
+		spin_unlock(&vcpu->arch.mp_state_lock);
+	}
+	/* These, and those that wait for an interrupt. */
 	kvm_make_all_cpus_request(kvm, KVM_REQ_UNBLOCK);
 }
 
