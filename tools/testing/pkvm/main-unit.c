@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "spmc.h"
 #include "unit.h"
 
 /* The CPUs that the tests of this directory run on. */
@@ -920,6 +921,7 @@ static int run(const struct unit *t)
 		if (!pid) {
 			if (wrong)
 				die("the order of the locks in ownership.h: %s", wrong);
+			spmc_mute = t->mute;
 			model_boot(&machines[i]);
 			next_page = HOST_MEM;
 			declare_ram(0, 1UL << 52);

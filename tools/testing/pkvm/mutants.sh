@@ -85,6 +85,7 @@ mutant pin nvhe/mem_protect.c 's/tx->initiator.id == PKVM_ID_HOST && hyp_page_co
 mutant admit nvhe/guest_stage2.c 's/if (__pkvm_host_donate_hyp(hyp_phys_to_pfn(host_mc->head), 1))/if (!addr_is_allowed_memory(host_mc->head))/'
 mutant ffa-version nvhe/ffa.c 's/ffa_req_version & BIT(31) || //'
 mutant ffa-32-bits nvhe/ffa.c 's/if ((int)res->a0 == FFA_RET_NOT_SUPPORTED)/if (res->a0 == FFA_RET_NOT_SUPPORTED)/'
+mutant ffa-mailboxes nvhe/ffa.c 's/if (!hyp_buffers.tx)/if (0)/'
 mutant ffa-aligned nvhe/ffa_desc.c 's/ || !IS_ALIGNED(ep->composite_off, sizeof(u64))//'
 echo "1..$n"
 echo "# $((n - missed)) of $n noticed"

@@ -24,6 +24,7 @@
 #define RANGE_PAGES	8
 
 struct spmc spmc;
+bool spmc_mute;
 unsigned long smc_ret[4];
 bool smc_forwarded;
 phys_addr_t host_tx, host_rx;
@@ -43,7 +44,8 @@ void spmc_boot(void)
 	spmc.version = FFA_VERSION_1_1;
 	spmc.fragment = PAGE_SIZE;
 	spmc.partition_size = 24;
-	kvm_host_psci_config.smccc_version = ARM_SMCCC_VERSION_1_2;
+	kvm_host_psci_config.smccc_version = spmc_mute ? ARM_SMCCC_VERSION_1_1 :
+							 ARM_SMCCC_VERSION_1_2;
 	host_tx = 0;
 	host_rx = 0;
 }

@@ -62,6 +62,8 @@ struct spmc {
 };
 
 extern struct spmc spmc;
+/* The firmware is of before FF-A when EL2 starts; kept over spmc_boot(). */
+extern bool spmc_mute;
 
 void spmc_boot(void);
 bool spmc_has(phys_addr_t phys);

@@ -24,9 +24,11 @@ do {									\
 struct unit {
 	const char *name;
 	void (*fn)(void);
+	bool mute;		/* the firmware is of before FF-A when EL2 starts */
 };
 
-#define T(n)	{ #n, test_##n }
+#define T(n)		{ #n, test_##n, false }
+#define T_MUTE(n)	{ #n, test_##n, true }
 
 phys_addr_t take(unsigned long size);
 unsigned int start_vm(bool protected);
