@@ -247,7 +247,8 @@ void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
  * @cpu_if: what the host said, for a host that EL2 trusts.
  *
  * Return: in protected mode that of the vCPU that this CPU has loaded, NULL if it
- * has none: then there is no state to move.
+ * has none, or the CPU has no interface of a GICv3: then there is no state to move,
+ * and without the interface its registers are undefined even here.
  */
 struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if)
 {
@@ -255,6 +256,9 @@ struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if)
 
 	if (!is_protected_kvm_enabled())
 		return kern_hyp_va(cpu_if);
+
+	if (!hyp_gicv3_nr_lr)
+		return NULL;
 
 	hyp_vcpu = pkvm_get_loaded_hyp_vcpu();
 

@@ -1651,6 +1651,53 @@ TEST_F_TIMEOUT(host, gic_state_in_el2s_memory, TIMEOUT)
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 64ul * 512 * 512), 0);
 }
 
+/* A machine, or a VM, that has no GICv3. Protected VMs need one: see i5_run_without_gic. */
+FIXTURE(no_gic) {
+	struct pkvm_vm *vm;
+	struct pkvm_vcpu *vcpu;
+	int klog;
+};
+
+FIXTURE_SETUP(no_gic)
+{
+	struct pkvm_opts opts = { .ordinary = true, .no_gic = true, .mem_size = MEM_SIZE };
+	const char *why = hostile_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->klog = klog_open();
+	self->vm = pkvm_vm_create(&opts);
+	self->vcpu = pkvm_vcpu0(self->vm);
+	pkvm_must(self->vcpu, guest_fill, PKVM_MEM_IPA, 4 * PAGE, 7);
+}
+
+FIXTURE_TEARDOWN(no_gic)
+{
+	const char *bad;
+
+	if (!self->vm)
+		return;
+	EXPECT_TRUE(vm_is_sound(self->vcpu, 7));
+	pkvm_vm_free(self->vm);
+	hostile_close();
+	bad = klog_complaint(self->klog);
+	EXPECT_EQ(bad, NULL) {
+		TH_LOG("the kernel says: %s", bad);
+	}
+	close(self->klog);
+}
+
+/* S80: on a machine with another GIC the registers are undefined, at EL2 too. */
+TEST_F_TIMEOUT(no_gic, i5_state_of_a_gic_that_is_not_there, TIMEOUT)
+{
+	struct khh_mc mc = khh_vcpu_info(self->vcpu);
+
+	hvc(KHH_vgic_v3_restore_vmcr_aprs, mc.cpu_if_addr);
+	hvc(KHH_vgic_v3_save_vmcr_aprs, mc.cpu_if_addr);
+	hvc_vcpu(self->vcpu, KHH_vgic_v3_restore_vmcr_aprs, mc.cpu_if_addr);
+	hvc_vcpu(self->vcpu, KHH_vgic_v3_save_vmcr_aprs, mc.cpu_if_addr);
+}
+
 /* ---------------------------------------- S53, S54: what the host says of registers */
 
 #define CFLAG_SVE		0x1

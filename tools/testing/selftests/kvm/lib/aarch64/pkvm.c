@@ -738,6 +738,7 @@ struct pkvm_vm *pkvm_vm_create(const struct pkvm_opts *opts)
 	static const struct pkvm_opts defaults;
 	struct pkvm_vm *vm = calloc(1, sizeof(*vm));
 	uint64_t type = pkvm_max_ipa_bits();
+	bool gic;
 	int i;
 
 	TEST_ASSERT(vm, "out of memory");
@@ -759,11 +760,14 @@ struct pkvm_vm *pkvm_vm_create(const struct pkvm_opts *opts)
 	TEST_ASSERT(!pkvm_set_slot(vm, MEM_SLOT, PKVM_MEM_IPA, vm->mem_size,
 				   vm->mem, 0), "cannot add the memory's memslot");
 	vm->gic_fd = -1;
-	if (!opts->no_gic)
+	/* In protected mode KVM has none to give where the machine's is not a GICv3. */
+	gic = !opts->no_gic &&
+	      ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP) > 0;
+	if (gic)
 		create_gic(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		create_vcpu(vm, i, !i || !opts->late_init, i && !opts->all_on);
-	if (!opts->no_gic)
+	if (gic)
 		gic_attr(vm, KVM_DEV_ARM_VGIC_GRP_CTRL,
 			 KVM_DEV_ARM_VGIC_CTRL_INIT, 0);
 
