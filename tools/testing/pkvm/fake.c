@@ -37,6 +37,7 @@ s64 hyp_physvirt_offset = -(s64)EL2_VIEW;
 u64 fake_el1[FAKE_SYSREGS], fake_el2[FAKE_SYSREGS];
 DEFINE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
 struct kvm_vcpu_fault_info fake_fault;
+struct fake_mpam fake_mpam[FAKE_CPUS];
 
 struct memblock_region hyp_memory[HYP_MEMBLOCK_REGIONS];
 unsigned int hyp_memblock_nr;
@@ -932,6 +933,31 @@ void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu)
 u64 fake_isr_el1(void)
 {
 	return fake_irq_after && !--fake_irq_after;
+}
+
+/**
+ * fake_sysreg() - A system register of the CPU that runs.
+ * @reg: its number.
+ *
+ * Return: where its value is. A register that this CPU does not have is the end, as it
+ * would be at EL2.
+ */
+u64 *fake_sysreg(u32 reg)
+{
+	struct fake_mpam *mpam = &fake_mpam[fake_cpu];
+
+	if (reg == SYS_ID_AA64PFR0_EL1)
+		return &mpam->pfr0;
+	if (reg == SYS_ID_AA64PFR1_EL1)
+		return &mpam->pfr1;
+	check(mpam->pfr0 || mpam->pfr1);
+	if (reg == sys_reg(3, 0, 10, 4, 4))
+		return &mpam->idr;
+	if (reg == SYS_MPAM2_EL2)
+		return &mpam->mpam2;
+	check(reg == SYS_MPAMHCR_EL2 && mpam->idr & BIT(17));
+
+	return &mpam->mpamhcr;
 }
 
 static void *hyp_zalloc(void *arg)

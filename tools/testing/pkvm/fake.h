@@ -108,6 +108,11 @@ extern bool fake_donating;
 extern struct kvm_vcpu_fault_info fake_fault;
 /* The memory that EL2 makes its own table and the host's from. */
 extern phys_addr_t fake_s1_pool, fake_s2_pool;
+/* FEAT_MPAM of each CPU: its version, MPAMIDR_EL1 and what EL2 has set. */
+extern struct fake_mpam {
+	u64 pfr0, pfr1, idr;
+	u64 mpam2, mpamhcr;
+} fake_mpam[FAKE_CPUS];
 /* What the proxy of FF-A has for its buffers. */
 extern void *fake_ffa_pages;
 

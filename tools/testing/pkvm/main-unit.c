@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <nvhe/guest_mpam.h>
+
 #include "spmc.h"
 #include "unit.h"
 
@@ -882,12 +884,47 @@ static void test_walk(void)
 	fake_where = NULL;
 }
 
+/* What the CPU that runs has for a guest, and that the host finds what it left. */
+static void mpam_switch(u64 mpam2, u64 mpamhcr)
+{
+	struct fake_mpam *cpu = &fake_mpam[fake_cpu], before;
+
+	cpu->mpam2 = 1UL << 63 | 1UL << 50 | 0x23450003;
+	cpu->mpamhcr = 0x103;
+	before = *cpu;
+	check(cpu_has_mpam());
+	pkvm_trap_mpam();
+	check(cpu->mpam2 == (1UL << 63 | 0x23450003 | mpam2) && cpu->mpamhcr == mpamhcr);
+	pkvm_untrap_mpam();
+	check(!memcmp(cpu, &before, sizeof(before)));
+}
+
+/* No CPU of QEMU has FEAT_MPAM, so that only here a guest's accesses trap. */
+static void test_mpam(void)
+{
+	const u64 traps = 3UL << 48, tidr = 1UL << 58;
+
+	memset(fake_mpam, 0, sizeof(fake_mpam));
+	check(!cpu_has_mpam());
+	fake_mpam[1] = (struct fake_mpam) { .pfr0 = 1UL << 40 };
+	fake_mpam[2] = (struct fake_mpam) { .pfr0 = 1UL << 40, .idr = 1UL << 17 | tidr };
+	fake_mpam[3] = (struct fake_mpam) { .pfr1 = 1UL << 16, .idr = tidr };
+	fake_cpu = 1;
+	mpam_switch(traps, 0x103);
+	fake_cpu = 2;
+	mpam_switch(traps, 1UL << 31);
+	fake_cpu = 3;
+	mpam_switch(traps | tidr, 0x103);
+	fake_cpu = 0;
+	check(!cpu_has_mpam());
+}
+
 static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
-	T(recycle), T(walk),
+	T(recycle), T(mpam), T(walk),
 };
 
 #define NR_OWN		ARRAY_SIZE(tests)

@@ -87,6 +87,9 @@ mutant ffa-version nvhe/ffa.c 's/ffa_req_version & BIT(31) || //'
 mutant ffa-32-bits nvhe/ffa.c 's/if ((int)res->a0 == FFA_RET_NOT_SUPPORTED)/if (res->a0 == FFA_RET_NOT_SUPPORTED)/'
 mutant ffa-mailboxes nvhe/ffa.c 's/if (!hyp_buffers.tx)/if (0)/'
 mutant ffa-aligned nvhe/ffa_desc.c 's/ || !IS_ALIGNED(ep->composite_off, sizeof(u64))//'
+mutant mpam nvhe/guest_mpam.c 's/ | MPAM2_EL2_TRAPMPAM0EL1//'
+mutant mpam-id nvhe/guest_mpam.c 's/^\t\tmpam2 |= MPAM2_EL2_TIDR/\t\t/'
+mutant mpam-host nvhe/guest_mpam.c 's/write_sysreg_s(host->mpam2, SYS_MPAM2_EL2)//'
 echo "1..$n"
 echo "# $((n - missed)) of $n noticed"
 [ "$missed" = 0 ]

@@ -8,7 +8,21 @@
 #define ID_AA64MMFR0_EL1_PARANGE_SHIFT	0
 #define ID_AA64MMFR0_EL1_PARANGE_48	5
 #define ID_AA64MMFR0_EL1_PARANGE_52	6
+#define ID_AA64PFR0_EL1_MPAM_MASK	GENMASK(43, 40)
+#define ID_AA64PFR1_EL1_MPAM_frac_MASK	GENMASK(19, 16)
 #define SCTLR_EL1_SPAN			BIT(23)
 #define SCTLR_ELx_DSSBS			BIT(44)
+
+/* Those that have no other name than their number. */
+#define sys_reg(op0, op1, crn, crm, op2) \
+	((op0) << 19 | (op1) << 16 | (crn) << 12 | (crm) << 8 | (op2) << 5)
+#define SYS_ID_AA64PFR0_EL1		sys_reg(3, 0, 0, 4, 0)
+#define SYS_ID_AA64PFR1_EL1		sys_reg(3, 0, 0, 4, 1)
+#define SYS_MPAMHCR_EL2			sys_reg(3, 4, 10, 4, 0)
+#define SYS_MPAM2_EL2			sys_reg(3, 4, 10, 5, 0)
+
+u64 *fake_sysreg(u32 reg);
+#define read_sysreg_s(r)	(*fake_sysreg(r))
+#define write_sysreg_s(v, r)	(*fake_sysreg(r) = (v))
 
 #endif /* __FAKE_ASM_SYSREG_H */
