@@ -387,6 +387,7 @@ TEST_F_TIMEOUT(regs, i8_host_cannot_touch_a_stopped_vcpu, TIMEOUT)
 {
 	struct pkvm_vcpu *vcpu = self->vcpu;
 	struct kvm_vcpu_events events = { 0 };
+	struct pkvm_counters counters;
 	uint64_t val, answer = 0x1122;
 	int i, reached = 0;
 
@@ -407,9 +408,17 @@ TEST_F_TIMEOUT(regs, i8_host_cannot_touch_a_stopped_vcpu, TIMEOUT)
 	EXPECT_EQ(vcpu->ret, 0);
 	EXPECT_EQ(vcpu->out[7], answer);
 
-	/* To initialise it anew is refused, or changes nothing. */
+	/*
+	 * To initialise it anew is refused, and at once: no page of the guest's is looked
+	 * at for that, whether the CPU would have to clean them or not.
+	 */
 	ASSERT_EQ(pkvm_call(vcpu, guest_canary_strx, PKVM_DEV_IPA, 0), PKVM_EXIT);
-	TH_LOG("KVM_ARM_VCPU_INIT: %d", pkvm_vcpu_init(vcpu, false));
+	pkvm_counters_read(&counters);
+	alarm(10);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(pkvm_vcpu_init(vcpu, i & 1), -EPERM);
+	alarm(0);
+	EXPECT_TRUE(pkvm_counters_back(&counters, -1));
 	ASSERT_EQ(pkvm_resume_timeout(vcpu, 5000), PKVM_RETURNED);
 	EXPECT_EQ(vcpu->ret, 0);
 }
