@@ -1181,6 +1181,141 @@ TEST_F_TIMEOUT(one, i5_its_tables, TIMEOUT)
 	}
 }
 
+/* Tables of a GIC, each with 64K of the guest's memory for itself. */
+enum gic_table { PENDING, CONFIG, COMMANDS, DEVICES, COLLECTIONS, EVENTS, NR_GIC_TABLES };
+
+#define TABLE_IPA(n)	(PKVM_MEM_IPA + ((n) + 1) * SZ_64K)
+#define LPI		8192UL
+#define GITS(reg)	(ITS_IPA + (reg))
+
+/* Registers of 32 bits take nothing else. */
+static uint64_t guest_store32(uint64_t addr, uint64_t val)
+{
+	asm volatile("str %w1, [%0]" :: "r" (addr), "r" (val) : "memory");
+	return 0;
+}
+
+/* One device with one event, which is one LPI; and that event. */
+static const uint64_t map_and_raise[][4] = {
+	{ GITS_CMD_MAPC, 0, BIT(63) },
+	{ GITS_CMD_MAPD, 4, BIT(63) | TABLE_IPA(EVENTS) },
+	{ GITS_CMD_MAPTI, LPI << 32, 0 },
+	{ GITS_CMD_INT, 0, 0 },
+};
+
+/* The properties of the LPI are read again. */
+static const uint64_t look_again[][4] = {
+	{ GITS_CMD_INV, 0, 0 },
+};
+
+/* The guest gives its commands to the ITS, which is the host: all are taken. */
+static void its_run(struct __test_metadata *_metadata, struct pkvm_vcpu *vcpu,
+		    const uint64_t (*commands)[4], int nr)
+{
+	uint64_t at = pkvm_must(vcpu, guest_load, GITS(GITS_CREADR));
+	int i;
+
+	for (i = 0; i < 4 * nr; i++, at += 8)
+		pkvm_must(vcpu, guest_store, TABLE_IPA(COMMANDS) + at,
+			  commands[i / 4][i % 4]);
+	pkvm_must(vcpu, guest_store, GITS(GITS_CWRITER), at);
+	EXPECT_EQ(pkvm_must(vcpu, guest_load, GITS(GITS_CREADR)), at);
+}
+
+static int save_pending(struct pkvm_vm *vm)
+{
+	return its_set(vm->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL,
+		       KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, 0);
+}
+
+/* Where the LPI is in the table of those that are pending. */
+static uint64_t pending_word(struct pkvm_vcpu *vcpu)
+{
+	return pkvm_must(vcpu, guest_load, TABLE_IPA(PENDING) + LPI / 8);
+}
+
+/*
+ * Commands to an ITS, the properties of LPIs and which of them are pending: what KVM
+ * would read or write of it in memory that is the guest's alone does not happen.
+ */
+TEST_F_TIMEOUT(one, i5_lpi_tables, TIMEOUT)
+{
+	static const enum pkvm_backing backings[] = { PKVM_MEMFD, PKVM_ANON };
+	static const enum gic_table saved[] = { EVENTS, DEVICES, COLLECTIONS };
+	int i, t, its;
+
+	for (i = 0; i < ARRAY_SIZE(backings); i++) {
+		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
+		struct pkvm_opts opts = { .backing = backings[i] };
+		struct pkvm_vm *vm = pkvm_vm_create(&opts);
+		struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+
+		ASSERT_EQ(ioctl(vm->fd, KVM_CREATE_DEVICE, &dev), 0);
+		its = dev.fd;
+		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ADDR,
+				  KVM_VGIC_ITS_ADDR_TYPE, ITS_IPA), 0);
+		ASSERT_EQ(its_ctrl(its, KVM_DEV_ARM_VGIC_CTRL_INIT), 0);
+		for (t = 0; t < NR_GIC_TABLES; t++)
+			pkvm_must(vcpu, guest_store, TABLE_IPA(t), 0);
+		pkvm_must(vcpu, guest_store, PKVM_GICR_IPA + GICR_PROPBASER,
+			  TABLE_IPA(CONFIG) | 15);
+		pkvm_must(vcpu, guest_store, PKVM_GICR_IPA + GICR_PENDBASER,
+			  TABLE_IPA(PENDING));
+		pkvm_must(vcpu, guest_store32, PKVM_GICR_IPA + GICR_CTLR,
+			  GICR_CTLR_ENABLE_LPIS);
+		pkvm_must(vcpu, guest_store, GITS(GITS_CBASER),
+			  BIT(63) | TABLE_IPA(COMMANDS));
+		pkvm_must(vcpu, guest_store, GITS(GITS_BASER),
+			  BIT(63) | TABLE_IPA(DEVICES) | 2 << 8);
+		pkvm_must(vcpu, guest_store, GITS(GITS_BASER) + 8,
+			  BIT(63) | TABLE_IPA(COLLECTIONS) | 2 << 8);
+		pkvm_must(vcpu, guest_store32, GITS(GITS_CTLR), GITS_CTLR_ENABLE);
+
+		/* Commands, then properties, then what is pending: no LPI comes to be. */
+		for (t = COMMANDS; t >= PENDING; t--) {
+			its_run(_metadata, vcpu, map_and_raise, ARRAY_SIZE(map_and_raise));
+			EXPECT_EQ(save_pending(vm), 0);
+			EXPECT_EQ(pending_word(vcpu), 0);
+			EXPECT_EQ(page_share(vcpu, TABLE_IPA(t)), 0);
+		}
+		/* All is there now, and the event is seen. */
+		its_run(_metadata, vcpu, map_and_raise, ARRAY_SIZE(map_and_raise));
+		EXPECT_EQ(save_pending(vm), 0);
+		EXPECT_EQ(pending_word(vcpu), 1);
+
+		/* Private again: nothing is written there, and the errors are told. */
+		EXPECT_EQ(page_unshare(vcpu, TABLE_IPA(PENDING)), 0);
+		EXPECT_EQ(page_unshare(vcpu, TABLE_IPA(CONFIG)), 0);
+		pkvm_must(vcpu, guest_fill, TABLE_IPA(PENDING), PAGE, self->seed);
+		pkvm_must(vcpu, guest_fill, TABLE_IPA(CONFIG), PAGE, self->seed);
+		EXPECT_EQ(save_pending(vm), -EFAULT);
+		its_run(_metadata, vcpu, look_again, ARRAY_SIZE(look_again));
+		EXPECT_EQ(save_pending(vm), -EFAULT);
+
+		/* What an ITS saves of its device: each table must be shared. */
+		for (t = 0; t < ARRAY_SIZE(saved); t++) {
+			pkvm_must(vcpu, guest_fill, TABLE_IPA(saved[t]), PAGE, self->seed);
+			EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_SAVE_TABLES), -EFAULT);
+			EXPECT_EQ(pkvm_must(vcpu, guest_verify, TABLE_IPA(saved[t]), PAGE,
+					    self->seed), 0);
+			EXPECT_EQ(page_share(vcpu, TABLE_IPA(saved[t])), 0);
+		}
+		EXPECT_EQ(its_ctrl(its, KVM_DEV_ARM_ITS_SAVE_TABLES), 0);
+		EXPECT_NE(pkvm_must(vcpu, guest_load, TABLE_IPA(EVENTS)),
+			  pkvm_pattern(self->seed, 0));
+
+		/* Made anew it comes to nothing, as at first. */
+		its_run(_metadata, vcpu, map_and_raise, ARRAY_SIZE(map_and_raise));
+		EXPECT_EQ(save_pending(vm), 0);
+		EXPECT_EQ(pkvm_must(vcpu, guest_verify, TABLE_IPA(PENDING), PAGE,
+				    self->seed), 0);
+		EXPECT_EQ(pkvm_must(vcpu, guest_verify, TABLE_IPA(CONFIG), PAGE,
+				    self->seed), 0);
+		close(its);
+		pkvm_vm_free(vm);
+	}
+}
+
 /*
  * On a host that hides nothing: the kernel finds the page and looks into it. EL2 has
  * the last word: the host reads zeroes and lives, the guest lost the page.
