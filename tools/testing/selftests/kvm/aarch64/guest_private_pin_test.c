@@ -15,8 +15,12 @@
 #include <linux/futex.h>
 #include <linux/sizes.h>
 #include <linux/udmabuf.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -37,7 +41,7 @@
 struct holder {
 	const char *(*take)(struct gp_host *h, char *page, off_t off);
 	void (*let_go)(struct gp_host *h);
-	bool writes;		/* the contents change when it lets go */
+	bool reads;		/* the contents are in got[] when it has let go */
 };
 
 static int held_fds[2] = { -1, -1 };
@@ -70,6 +74,66 @@ static const char *take_vmsplice(struct gp_host *h, char *page, off_t off)
 	TEST_ASSERT(!pipe(held_fds), "pipe() failed");
 	TEST_ASSERT(vmsplice(held_fds[1], &iov, 1, 0) == GP_PAGE, "vmsplice() failed");
 	return NULL;
+}
+
+static const char *take_sendfile(struct gp_host *h, char *page, off_t off)
+{
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, held_fds), "socketpair() failed");
+	TEST_ASSERT(sendfile(held_fds[1], h->fd, &off, GP_PAGE) == GP_PAGE,
+		    "sendfile() failed");
+	return NULL;
+}
+
+/* A connection to ourselves whose reader wants nothing yet: what is sent waits. */
+static bool stuck_connection(void)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int one = 1, small = 4096, large = SZ_1M, s = socket(AF_INET, SOCK_STREAM, 0);
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	socklen_t len = sizeof(addr);
+
+	if (s < 0)
+		return false;
+	ioctl(s, SIOCSIFFLAGS, &lo);
+	held_fds[1] = socket(AF_INET, SOCK_STREAM, 0);
+	if (setsockopt(s, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) ||
+	    bind(s, (struct sockaddr *)&addr, len) || listen(s, 1) ||
+	    getsockname(s, (struct sockaddr *)&addr, &len) ||
+	    setsockopt(held_fds[1], SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) ||
+	    setsockopt(held_fds[1], SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof(large)) ||
+	    connect(held_fds[1], (struct sockaddr *)&addr, len))
+		return false;
+	held_fds[0] = accept(s, NULL, NULL);
+	close(s);
+	return held_fds[0] >= 0;
+}
+
+#define FILLER	(64 * GP_PAGE)	/* more than the reader takes before it reads */
+
+static const char *take_zerocopy(struct gp_host *h, char *page, off_t off)
+{
+	static char filler[FILLER];
+
+	if (!stuck_connection())
+		return "no TCP with MSG_ZEROCOPY";
+	TEST_ASSERT(send(held_fds[1], filler, FILLER, MSG_DONTWAIT) == FILLER,
+		    "the filler was not taken");
+	TEST_ASSERT(send(held_fds[1], page, GP_PAGE, MSG_ZEROCOPY | MSG_DONTWAIT) ==
+		    GP_PAGE, "send() failed");
+	return NULL;
+}
+
+static void read_socket(struct gp_host *h)
+{
+	size_t i;
+
+	for (i = 0; i <= FILLER; i += GP_PAGE)
+		TEST_ASSERT(recv(held_fds[0], got, GP_PAGE, MSG_WAITALL) == GP_PAGE,
+			    "the socket is empty");
+	close(held_fds[0]);
+	close(held_fds[1]);
 }
 
 static const char *take_direct_io(struct gp_host *h, char *page, off_t off)
@@ -137,9 +201,11 @@ static const char *take_pin(struct gp_host *h, char *page, off_t off)
 	return NULL;
 }
 
-static const struct holder splice_holder = { take_splice, read_pipe };
-static const struct holder vmsplice_holder = { take_vmsplice, read_pipe };
-static const struct holder direct_io_holder = { take_direct_io, end_direct_io, true };
+static const struct holder splice_holder = { take_splice, read_pipe, true };
+static const struct holder vmsplice_holder = { take_vmsplice, read_pipe, true };
+static const struct holder sendfile_holder = { take_sendfile, read_pipe, true };
+static const struct holder zerocopy_holder = { take_zerocopy, read_socket, true };
+static const struct holder direct_io_holder = { take_direct_io, end_direct_io };
 static const struct holder io_uring_holder = { take_io_uring, end_io_uring };
 static const struct holder udmabuf_holder = { take_udmabuf, close_held_fd };
 static const struct holder pin_holder = { take_pin, close_held_fd };
@@ -156,6 +222,9 @@ FIXTURE_VARIANT(pinned) {
 FIXTURE_VARIANT_ADD(pinned, memfd_splice) { GP_MEMFD, &splice_holder };
 FIXTURE_VARIANT_ADD(pinned, memfd_vmsplice) { GP_MEMFD, &vmsplice_holder };
 FIXTURE_VARIANT_ADD(pinned, anon_vmsplice) { GP_ANON, &vmsplice_holder };
+FIXTURE_VARIANT_ADD(pinned, memfd_sendfile) { GP_MEMFD, &sendfile_holder };
+FIXTURE_VARIANT_ADD(pinned, memfd_zerocopy) { GP_MEMFD, &zerocopy_holder };
+FIXTURE_VARIANT_ADD(pinned, anon_zerocopy) { GP_ANON, &zerocopy_holder };
 FIXTURE_VARIANT_ADD(pinned, memfd_direct_io) { GP_MEMFD, &direct_io_holder };
 FIXTURE_VARIANT_ADD(pinned, anon_direct_io) { GP_ANON, &direct_io_holder };
 FIXTURE_VARIANT_ADD(pinned, memfd_io_uring) { GP_MEMFD, &io_uring_holder };
@@ -289,7 +358,7 @@ TEST_F_TIMEOUT(pinned, end_of_vm, TIMEOUT)
 	/* Zeroed for all who have it. */
 	EXPECT_TRUE(gp_host_has(w));
 	variant->holder->let_go(h);
-	if (variant->holder->let_go == read_pipe)
+	if (variant->holder->reads)
 		EXPECT_TRUE(gp_page_is(got, 0));
 }
 
@@ -366,23 +435,6 @@ TEST_F_TIMEOUT(loose, only_read, TIMEOUT)
 	EXPECT_EQ(pkvm_host_read(self->w.mem, &val).sig, 0);
 	EXPECT_EQ(val, 0);
 	guest_takes(_metadata, &self->host, &self->w);
-}
-
-static long read_vmstat(const char *name)
-{
-	FILE *f = fopen("/proc/vmstat", "r");
-	char word[64];
-	long val;
-
-	TEST_ASSERT(f, "no /proc/vmstat");
-	while (fscanf(f, "%63s %ld", word, &val) == 2) {
-		if (!strcmp(word, name)) {
-			fclose(f);
-			return val;
-		}
-	}
-	fclose(f);
-	return -1;
 }
 
 /* Pages that count as locked, with what each CPU has on its way. */

@@ -26,5 +26,6 @@ size_t held_pages(void *mem, size_t size);
 uint64_t pfn_of(const void *addr);
 bool write_text(const char *path, const char *text);
 long read_number(const char *path);
+long read_vmstat(const char *name);
 
 #endif /* SELFTEST_KVM_HELD_H */

@@ -147,3 +147,21 @@ uint64_t pfn_of(const void *addr)
 	close(fd);
 	return entry & (1UL << 63) ? entry & ((1UL << 55) - 1) : 0;
 }
+
+/* A line of /proc/vmstat, or -1. */
+long read_vmstat(const char *name)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char word[64];
+	long val;
+
+	TEST_ASSERT(f, "no /proc/vmstat");
+	while (fscanf(f, "%63s %ld", word, &val) == 2) {
+		if (!strcmp(word, name)) {
+			fclose(f);
+			return val;
+		}
+	}
+	fclose(f);
+	return -1;
+}
