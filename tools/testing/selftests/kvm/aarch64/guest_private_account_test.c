@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <asm/kvm.h>
 #include <linux/capability.h>
+#include <linux/falloc.h>
 #include <linux/psci.h>
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
@@ -27,10 +28,14 @@
 #include "kvm_util.h"
 #include "processor.h"
 #include "held.h"
+#include "hostile.h"
 #include "guest_private.h"
 
 #define TIMEOUT		180
 #define PAGE_KB		4L
+#define NOBODY		65534
+#define KPF_GUEST	43
+#define BOUND_MS	10000	/* for one KVM_RUN, on a slow machine */
 #define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
 
 /* ------------------------------------------------------------ guest side */
@@ -220,20 +225,29 @@ TEST_F_TIMEOUT(account, capability_exempts, TIMEOUT)
 	EXPECT_EQ(pkvm_vmlck_kb(), vmlck + 16 * PAGE_KB);
 }
 
+/* Threads that are started meanwhile are those of a user without any capability. */
+static bool as_nobody(bool on)
+{
+	/* Unlike the library's call this is for one thread; root comes back by its saved ID. */
+	return !(on ? syscall(__NR_setresuid, NOBODY, NOBODY, 0) :
+		      syscall(__NR_setresuid, 0, 0, 0));
+}
+
 /* A hostile guest: all vCPUs want four times what it may have. */
 TEST_F_TIMEOUT(account, no_page_more, TIMEOUT)
 {
 	struct gp_host *h = &self->host;
 	struct pkvm_thread t[PKVM_MAX_VCPUS];
-	long limit, held = pins(), most = 0, nr = 64, now;
+	long limit, held = pins(), most = 0, most_pins = 0, nr = 64, now;
 	int i, done, samples = 0;
 
 	limit = h->now.vmlck_kb + nr * PAGE_KB;
-	ASSERT_TRUE(set_ipc_lock(false));
 	ASSERT_TRUE(limit_kb(limit));
+	ASSERT_TRUE(as_nobody(true));
 	for (i = 0; i < PKVM_MAX_VCPUS; i++)
 		pkvm_thread_start(&t[i], &h->vm->vcpus[i], guest_touch,
 				  FIRST + i * GP_PAGE, nr, PKVM_MAX_VCPUS, 1);
+	ASSERT_TRUE(as_nobody(false));
 	do {
 		done = 0;
 		for (i = 0; i < PKVM_MAX_VCPUS; i++)
@@ -241,6 +255,9 @@ TEST_F_TIMEOUT(account, no_page_more, TIMEOUT)
 		now = pkvm_vmlck_kb();
 		if (now > most)
 			most = now;
+		now = pins() - held;
+		if (now > most_pins)
+			most_pins = now;
 		samples++;
 	} while (done < PKVM_MAX_VCPUS);
 	for (i = 0; i < PKVM_MAX_VCPUS; i++) {
@@ -250,12 +267,14 @@ TEST_F_TIMEOUT(account, no_page_more, TIMEOUT)
 			TH_LOG("vCPU %d: %d", i, stop);
 		}
 	}
-	TH_LOG("at most %ld of %ld kB in %d samples", most, limit, samples);
+	TH_LOG("at most %ld of %ld kB and %ld pins in %d samples", most, limit, most_pins,
+	       samples);
 	EXPECT_LE(most, limit);
+	/* Each is paid for before it is taken. */
+	EXPECT_LE(most_pins, nr);
 	/* Who came last could not have all; what could be had was had. */
 	EXPECT_EQ(pkvm_vmlck_kb(), limit);
 	EXPECT_EQ(pins(), held + nr);
-	ASSERT_TRUE(set_ipc_lock(true));
 }
 
 TEST_F_TIMEOUT(account, race_for_one_gfn, TIMEOUT)
@@ -337,6 +356,26 @@ TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
 	EXPECT_LT(before.memfree_kb - after.memfree_kb, 2048);
 }
 
+/* Does /proc/kpageflags say that a page that is mapped here is a guest's? */
+static bool has_mark(const void *addr)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	uint64_t flags = 0, pfn = pfn_of(addr);
+
+	TEST_ASSERT(fd >= 0 && pfn && pread(fd, &flags, 8, pfn * 8) == 8,
+		    "cannot tell what page that is");
+	close(fd);
+	return flags & BIT_ULL(KPF_GUEST);
+}
+
+static void start_vcpu1(struct pkvm_vm *vm)
+{
+	pkvm_must(pkvm_vcpu0(vm), guest_hvc, PSCI_0_2_FN64_CPU_ON, 1,
+		  (uintptr_t)pkvm_guest_entry, (uintptr_t)&pkvm_guest_cpus[1]);
+	pkvm_must(&vm->vcpus[1], guest_nop);
+	pkvm_must(&vm->vcpus[1], guest_touch_image);
+}
+
 /* One page of the host behind two addresses of a guest: it has it at the first. */
 TEST_F_TIMEOUT(account, same_hva_at_two_gfns, TIMEOUT)
 {
@@ -349,6 +388,7 @@ TEST_F_TIMEOUT(account, same_hva_at_two_gfns, TIMEOUT)
 	opts.mem_size = SZ_1M;
 	vm = pkvm_vm_create(&opts);
 	ASSERT_EQ(pkvm_set_slot(vm, 9, PKVM_MEM2_IPA, SZ_1M, opts.mem, 0), 0);
+	start_vcpu1(vm);
 	pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, GP_PAGE, 7);
 	pkvm_must(pkvm_vcpu0(vm), guest_touch, PKVM_MEM2_IPA + GP_PAGE, 1, 1, 1);
 	pkvm_counters_read(&before);
@@ -364,6 +404,17 @@ TEST_F_TIMEOUT(account, same_hva_at_two_gfns, TIMEOUT)
 		stop = pkvm_resume_timeout(pkvm_vcpu0(vm), 10000);
 		EXPECT_EQ(stop, -EFAULT);
 	}
+	/* Shared, and used by the host: nothing in mm/ tells whose page it is. */
+	EXPECT_EQ(pkvm_must(&vm->vcpus[1], guest_hvc, PKVM_HVC_SHARE, PKVM_MEM_IPA), 0);
+	EXPECT_EQ(pkvm_host_read(opts.mem, NULL).sig, 0);
+	EXPECT_FALSE(has_mark(opts.mem));
+	pkvm_counters_read(&before);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), BOUND_MS), -EFAULT);
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+	}
+	EXPECT_EQ(pkvm_must(&vm->vcpus[1], guest_hvc, PKVM_HVC_UNSHARE, PKVM_MEM_IPA), 0);
+	EXPECT_EQ(pkvm_must(&vm->vcpus[1], guest_verify, PKVM_MEM_IPA, GP_PAGE, 7), 0);
 	pkvm_vm_free(vm);
 	munmap(opts.mem, SZ_1M);
 	if (fd >= 0)
@@ -395,6 +446,17 @@ TEST_F_TIMEOUT(account, same_hva_in_two_vms, TIMEOUT)
 	/* Shared is lent by its owner, who still is the one that pays. */
 	EXPECT_EQ(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_SHARE, FIRST), 0);
 	EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), 10000), -EFAULT);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
+	/* The same when the host has used it: nothing in mm/ tells whose page it is. */
+	EXPECT_EQ(pkvm_host_read(h->mem + 16 * GP_PAGE, NULL).sig, 0);
+	EXPECT_FALSE(has_mark(h->mem + 16 * GP_PAGE));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), BOUND_MS), -EFAULT);
+		EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+	}
+	EXPECT_TRUE(gp_page_is(h->mem + 16 * GP_PAGE, 77));
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_UNSHARE, FIRST), 0);
 	EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
 	pkvm_vm_free(vm);
 }
@@ -527,6 +589,80 @@ TEST_F_TIMEOUT(account, allocations_fail, TIMEOUT)
 	EXPECT_GT(failed, 0);
 }
 
+/*
+ * What the guest wants to have at FIRST and does not get: KVM_RUN ends so, each time,
+ * and nobody pays for it. The other vCPUs go on.
+ */
+static void expect_refused(struct __test_metadata *_metadata, struct gp_host *h, int want)
+{
+	struct pkvm_counters before;
+	int i, stop;
+
+	pkvm_counters_read(&before);
+	stop = pkvm_call_timeout(h->vcpu, BOUND_MS, guest_touch, FIRST, 1, 1, 1);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(stop, want);
+		EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_EQ(h->vcpu->run->memory_fault.gpa, FIRST);
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+		stop = pkvm_resume_timeout(h->vcpu, BOUND_MS);
+	}
+	EXPECT_EQ(stop, want);
+	EXPECT_EQ(pkvm_must(&h->vm->vcpus[1], guest_touch, FIRST + GP_PAGE, 1, 1, 1), 0);
+	EXPECT_EQ(pkvm_vmlck_kb(), before.vmlck_kb + PAGE_KB);
+	EXPECT_EQ(pins(), before.pin_acquired - before.pin_released + 1);
+}
+
+/* The page broke before the guest came to it. */
+TEST_F_TIMEOUT(account, broken_memory, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	char *page = h->mem + 16 * GP_PAGE, text[32];
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no CONFIG_HWPOISON_INJECT or debugfs");
+	pkvm_host_write(page, 1);
+	snprintf(text, sizeof(text), "%#lx", pfn_of(page));
+	ASSERT_TRUE(write_text("/sys/kernel/debug/hwpoison/corrupt-pfn", text));
+	EXPECT_EQ(pkvm_host_read(page, NULL).sig, SIGBUS);
+	expect_refused(_metadata, h, -EHWPOISON);
+	EXPECT_EQ(pkvm_host_read(page, NULL).sig, SIGBUS);
+	gp_end_vm(h);
+	/* No file keeps it from being good again. */
+	munmap(page, GP_PAGE);
+	if (h->file)
+		fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 16 * GP_PAGE,
+			  GP_PAGE);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+}
+
+/* EL2 does not take a sound page that the host has lent to EL2 itself. */
+TEST_F_TIMEOUT(account, refused_by_el2, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	char *page = h->mem + 16 * GP_PAGE;
+	const char *why = hostile_unavailable();
+	uint64_t pfn;
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_pattern(page, 5);
+	pfn = pfn_of(page);
+	ASSERT_NE(pfn, 0);
+	ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, pfn), 0);
+	expect_refused(_metadata, h, -EFAULT);
+	/* It is the host's as before: mapped, without the mark, to be read and written. */
+	EXPECT_TRUE(gp_page_is(page, 5));
+	EXPECT_EQ(pkvm_host_write(page, pkvm_pattern(5, 0)).sig, 0);
+	EXPECT_EQ(pfn_of(page), pfn);
+	EXPECT_FALSE(has_mark(page));
+	ASSERT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), 0);
+	/* And then the guest may have it. */
+	EXPECT_EQ(pkvm_resume_timeout(h->vcpu, BOUND_MS), PKVM_RETURNED);
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(page, NULL), page));
+	hostile_close();
+}
+
 /* ------------------------------------------------------------- where it is seen */
 
 static long value_of(const char *path, const char *key)
@@ -629,17 +765,24 @@ TEST_F_TIMEOUT(account, rss, TIMEOUT)
 	struct gp_host *h = &self->host;
 	static const char * const path = "/proc/self/status";
 	const char *key = h->file ? "RssShmem" : "RssAnon";
-	long before;
+	char *mem = h->mem + 16 * GP_PAGE;
+	long before, without;
 
-	memset(h->mem + 16 * GP_PAGE, 0x11, 64 * GP_PAGE);
-	pkvm_must(h->vcpu, guest_nop);
+	value_of(path, key);
+	without = value_of(path, key);
+	memset(mem, 0x11, 64 * GP_PAGE);
 	before = value_of(path, key);
+	EXPECT_EQ(before, without + 64 * PAGE_KB);
 	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
 	/* A page of a file that is not mapped does not count. */
-	EXPECT_EQ(value_of(path, key), before - (h->file ? 64 * PAGE_KB : 0));
-	gp_end_vm(h);
-	EXPECT_EQ(munmap(h->mem, h->vm->mem_size), 0);
-	EXPECT_LT(value_of(path, key), 0x100000);
+	EXPECT_EQ(value_of(path, key), h->file ? without : before);
+	/* What the host unmaps is none of its size, though the guest has it. */
+	EXPECT_EQ(munmap(mem, 32 * GP_PAGE), 0);
+	EXPECT_EQ(value_of(path, key), h->file ? without : without + 32 * PAGE_KB);
+	EXPECT_EQ(munmap(mem + 32 * GP_PAGE, 32 * GP_PAGE), 0);
+	EXPECT_EQ(value_of(path, key), without);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1), 0);
+	EXPECT_EQ(value_of(path, key), without);
 }
 
 TEST_F_TIMEOUT(account, memory_stat, TIMEOUT)
