@@ -114,14 +114,38 @@ FIXTURE_VARIANT_ADD(thp, anon) { GP_ANON_THP };
 FIXTURE_SETUP(thp)
 {
 	const char *why = pkvm_unavailable();
+	long split;
 
 	if (why)
 		SKIP(return, "%s", why);
+	split = read_vmstat("thp_split_page");
 	gp_open(&self->host, variant->backing, 1, 0);
 	gp_make_windows(&self->host);
+	/* Its memory was one huge page, or these tests are of nothing. */
+	EXPECT_GT(read_vmstat("thp_split_page"), split);
 }
 
 FIXTURE_TEARDOWN(thp)
+{
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
+/* Guest RAM that is a private mapping of a file: copies, which are anonymous. */
+FIXTURE(copy) {
+	struct gp_host host;
+};
+
+FIXTURE_SETUP(copy)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_open(&self->host, GP_MEMFD_COPY, 1, 0);
+	gp_make_windows(&self->host);
+}
+
+FIXTURE_TEARDOWN(copy)
 {
 	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
 }
@@ -282,8 +306,11 @@ WAY(mm, fork, STAYS)
 	for (i = 0; i < GP_PAGES; i++) {
 		if (w->open)
 			IN_STATE(!c->sig[i] && gp_page_is(c->word[i], w->seed[i]), w);
-		else	/* Nothing at all there would be zeroes. */
-			IN_STATE(c->sig[i] == SIGSEGV || gp_page_is(c->word[i], 0), w);
+		else if (h->file)
+			IN_STATE(c->sig[i] == SIGSEGV && c->code[i] == SEGV_ACCERR &&
+				 c->addr_right[i], w);
+		else	/* Nothing is there, and what comes is its own. */
+			IN_STATE(!c->sig[i] && gp_page_is(c->word[i], 0), w);
 	}
 	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
 	munmap(c, sizeof(*c));
@@ -533,9 +560,13 @@ WAY(mm, mlock, STAYS)
 
 WAY(mm, mincore, STAYS)
 {
-	unsigned char in[GP_PAGES];
+	unsigned char in[GP_PAGES] = {};
+	int i;
 
+	/* In memory, whoever has it: a file's page is there, an entry is no swap. */
 	EXPECT_EQ(mincore(w->mem, LEN, in), 0);
+	for (i = 0; i < GP_PAGES; i++)
+		IN_STATE(in[i] == 1, w);
 }
 
 /* What the host may not touch it does not have, in /proc/PID/pagemap. */
@@ -1044,20 +1075,25 @@ WAY(mm, uffd_move, STAYS)
 		.range = { (uintptr_t)to, GP_PAGE },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
-	int ret, fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE);
+	int fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MOVE);
 
 	if (fd < 0)
 		SKIP(return, "no userfaultfd with moves");
 	ASSERT_EQ(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	/* What is left of the VM may go. */
-	if (h->vcpu) {
-		ret = ioctl(fd, UFFDIO_MOVE, &move);
-		EXPECT_EQ(ret, -1);
-		/* Not anonymous; no page; pinned. */
-		EXPECT_TRUE(errno == EINVAL || errno == EFAULT || errno == EBUSY ||
-			    errno == EAGAIN) {
-			TH_LOG("state %s: errno %d", gp_state_name(w->state), errno);
-		}
+	IN_STATE(gp_host_right(w), w);
+	if (h->file) {
+		WANT_ERRNO(ioctl(fd, UFFDIO_MOVE, &move), EINVAL, w);
+	} else if (!w->open) {
+		/* An entry that is no page, and no swap either. */
+		WANT_ERRNO(ioctl(fd, UFFDIO_MOVE, &move), EFAULT, w);
+	} else if (h->vcpu) {
+		/* A page as any other, but pinned. */
+		WANT_ERRNO(ioctl(fd, UFFDIO_MOVE, &move), EBUSY, w);
+	} else {
+		/* What is left of the VM goes. */
+		EXPECT_EQ(ioctl(fd, UFFDIO_MOVE, &move), 0);
+		EXPECT_EQ(move.move, GP_PAGE);
+		EXPECT_TRUE(gp_page_is(to, 0));
 	}
 	close(fd);
 	munmap(to, GP_PAGE);
@@ -1123,16 +1159,48 @@ WAY(mm, move_pages, STAYS)
 	syscall(__NR_move_pages, 0, GP_PAGES, pages, node, status, MPOL_MF_MOVE);
 }
 
+/* Where a page is that is mapped here, or -errno. */
+static int node_of(void *addr)
+{
+	int status = -EINVAL;
+
+	syscall(__NR_move_pages, 0, 1, &addr, NULL, &status, 0);
+	return status;
+}
+
+/* All of the process moves but what its guest has, private or shared. */
 ONCE(mm, migrate_pages)
 {
-	unsigned long from = 1, to = 2;
-	long ret;
+	struct gp_window *shared = &h->win[GP_SHARED];
+	char *own = h->win[GP_PRIVATE].mem - GP_PAGE;
+	unsigned long from, to;
+	int i, node, nodes[GP_PAGES];
+	long ret, stay = 0;
 
 	if (!two_nodes())
 		SKIP(return, "one node only");
+	EXPECT_TRUE(gp_host_has(shared));
+	EXPECT_TRUE(gp_page_is(own, GP_OWN_SEED));
+	node = node_of(own);
+	ASSERT_GE(node, 0);
+	for (i = 0; i < GP_PAGES; i++) {
+		nodes[i] = node_of(shared->mem + i * GP_PAGE);
+		EXPECT_GE(nodes[i], 0);
+		stay += nodes[i] == node;
+	}
+	from = 1UL << node;
+	to = 1UL << !node;
 	ret = syscall(__NR_migrate_pages, 0, 64, &from, &to);
-	EXPECT_GE(ret, 0) {
-		TH_LOG("errno %d", errno);
+	EXPECT_EQ(node_of(own), !node);
+	if (h->vcpu) {
+		/* Those that could not. */
+		EXPECT_GE(ret, stay);
+		for (i = 0; i < GP_PAGES; i++)
+			EXPECT_EQ(node_of(shared->mem + i * GP_PAGE), nodes[i]);
+	} else {
+		EXPECT_GE(ret, 0);
+		for (i = 0; i < GP_PAGES; i++)
+			EXPECT_EQ(node_of(shared->mem + i * GP_PAGE), !node);
 	}
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_GE(syscall(__NR_migrate_pages, 0, 64, &to, &from), 0);
@@ -1140,15 +1208,25 @@ ONCE(mm, migrate_pages)
 
 WAY(mm, mbind, STAYS)
 {
-	unsigned long nodes = 2;
-	long ret;
+	unsigned long nodes;
+	int node;
 
 	if (!two_nodes())
 		SKIP(return, "one node only");
-	ret = syscall(__NR_mbind, w->mem, LEN, MPOL_BIND, &nodes, 64,
-		      MPOL_MF_MOVE | MPOL_MF_STRICT);
-	EXPECT_TRUE(!ret || errno == EIO) {
-		TH_LOG("errno %d", errno);
+	IN_STATE(gp_host_right(w), w);
+	node = node_of(w->mem);
+	IN_STATE(w->open ? node >= 0 : node == -ENOENT, w);
+	/* Where the first page is not. */
+	nodes = 1UL << (node == 0);
+	if (w->open && h->vcpu) {
+		WANT_ERRNO(syscall(__NR_mbind, w->mem, LEN, MPOL_BIND, &nodes, 64,
+				   MPOL_MF_MOVE | MPOL_MF_STRICT), EIO, w);
+		IN_STATE(node_of(w->mem) == node, w);
+	} else {
+		/* No page is there that would have to move; or it can. */
+		IN_STATE(!syscall(__NR_mbind, w->mem, LEN, MPOL_BIND, &nodes, 64,
+				  MPOL_MF_MOVE | MPOL_MF_STRICT), w);
+		IN_STATE(node_of(w->mem) == (w->open ? node == 0 : -ENOENT), w);
 	}
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_EQ(syscall(__NR_mbind, w->mem, LEN, MPOL_DEFAULT, NULL, 0, 0), 0);
@@ -1237,24 +1315,22 @@ WAY(file, punch_whole, GOES)
 }
 
 /*
- * Half of a page: refused, or the page is taken back as a whole and the guest stops
- * there; never written by the host under the guest.
+ * Half of a page stays as it is, since the host cannot write zeroes there; whole ones
+ * that lie between leave the file as always.
  */
 TEST_F_TIMEOUT(file, punch_partial, TIMEOUT)
 {
 	struct gp_host *h = &self->host;
-	int s, i, ret, stop;
 	uint64_t val;
+	int s, i;
 
 	for (s = 0; s < GP_GONE; s++) {
 		struct gp_window *w = &h->win[s];
 
-		ret = punch(h, w->off + 1024, 2048);
+		EXPECT_EQ(punch(h, w->off + 1024, 2048), 0);
 		/* The end of one, all of the next, the beginning of a third. */
-		if (!ret)
-			ret = punch(h, w->off + GP_PAGE + 2048, 2 * GP_PAGE);
+		EXPECT_EQ(punch(h, w->off + GP_PAGE + 2048, 2 * GP_PAGE), 0);
 		if (w->open) {
-			EXPECT_EQ(ret, 0);
 			EXPECT_EQ(*(uint64_t *)(w->mem + 1024), 0);
 			EXPECT_EQ(*(uint64_t *)w->mem, pkvm_pattern(w->seed[0], 0));
 			EXPECT_EQ(pkvm_must(h->vcpu, guest_load, w->ipa + 1024), 0);
@@ -1262,22 +1338,16 @@ TEST_F_TIMEOUT(file, punch_partial, TIMEOUT)
 				  pkvm_pattern(w->seed[0], 0));
 			continue;
 		}
+		IN_STATE(gp_guest_has(h, w), w);
 		for (i = 0; i < GP_PAGES; i++) {
-			stop = pkvm_call(h->vcpu, guest_page_check,
-					 w->ipa + i * GP_PAGE, w->seed[i]);
-			if (stop == PKVM_RETURNED) {
-				EXPECT_EQ(h->vcpu->ret, 0);
-				continue;
-			}
-			TH_LOG("state %s: page %d is gone", gp_state_name(s), i);
-			EXPECT_EQ(ret, 0);
-			EXPECT_EQ(stop, -EFAULT);
-			EXPECT_EQ(h->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-			return;
+			char *p = w->mem + i * GP_PAGE;
+			struct pkvm_fault f = pkvm_host_read(p, &val);
+
+			if (i == 2)
+				IN_STATE(!f.sig && !val, w);
+			else
+				IN_STATE(pkvm_is_segv_at(f, p), w);
 		}
-		if (pkvm_host_read(w->mem, &val).sig)
-			continue;
-		EXPECT_EQ(val, 0);
 	}
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 	EXPECT_TRUE(gp_own_pages_left(h));
@@ -1312,17 +1382,18 @@ TEST_F_TIMEOUT(file, truncate_partial, TIMEOUT)
 {
 	struct gp_host *h = &self->host;
 	struct gp_window *w = &h->win[GP_PRIVATE];
-	int ret, stop;
+	uint64_t val;
 
-	ret = ftruncate(h->fd, w->off + 100);
-	stop = pkvm_call(h->vcpu, guest_page_check, w->ipa, w->seed[0]);
-	if (stop == PKVM_RETURNED) {
-		EXPECT_EQ(h->vcpu->ret, 0);
-		EXPECT_TRUE(gp_guest_has_all(h));
-	} else {
-		EXPECT_EQ(ret, 0);
-		EXPECT_EQ(stop, -EFAULT);
-	}
+	EXPECT_EQ(ftruncate(h->fd, w->off + 100), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(w->mem, NULL), w->mem));
+	EXPECT_EQ(pkvm_host_read(w->mem + GP_PAGE, NULL).sig, SIGBUS);
+	/* The page that the file ends in is in it still, when it is long again. */
+	EXPECT_EQ(ftruncate(h->fd, h->vm->mem_size), 0);
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(w->mem, NULL), w->mem));
+	EXPECT_EQ(pkvm_host_read(w->mem + GP_PAGE, &val).sig, 0);
+	EXPECT_EQ(val, 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 }
 
@@ -1391,18 +1462,49 @@ ONCE(thp, madv_pageout)
 	held_cleanup();
 }
 
-/* By the kernel, from the list of what was unmapped in part; and by hand. */
+/* A huge page of the host's own, nearly empty. */
+static char *lone_huge_page(void)
+{
+	char *p = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	TEST_ASSERT(p != MAP_FAILED, "no memory");
+	TEST_ASSERT(!madvise(p, 2 * SZ_2M, MADV_HUGEPAGE), "no huge pages");
+	p = (char *)(((uintptr_t)p + SZ_2M - 1) & ~(SZ_2M - 1UL));
+	*p = 0x55;
+	return p;
+}
+
+/* By the kernel, from the list of what has little in it; and by hand. */
 ONCE(thp, split)
 {
-	char text[96];
+	long split, underused;
+	char text[96], *p;
 
 	write_text(THP "khugepaged/max_ptes_none", "0");
+	write_text(THP "shrink_underused", "1");
+	p = lone_huge_page();
+	underused = read_vmstat("thp_underused_split_page");
 	write_text("/proc/sys/vm/drop_caches", "2");
+	EXPECT_GT(read_vmstat("thp_underused_split_page"), underused);
+	EXPECT_EQ(*p, 0x55);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	write_text(THP "khugepaged/max_ptes_none", "511");
+
+	p = lone_huge_page();
+	split = read_vmstat("thp_split_page");
+	snprintf(text, sizeof(text), "%d,%#lx,%#lx,0", getpid(), (uintptr_t)p,
+		 (uintptr_t)p + SZ_2M);
+	EXPECT_TRUE(write_text("/sys/kernel/debug/split_huge_pages", text));
+	EXPECT_EQ(read_vmstat("thp_split_page"), split + 1);
+	EXPECT_EQ(*p, 0x55);
+	/* Of what the guest has nothing is huge any more. */
+	split = read_vmstat("thp_split_page");
 	snprintf(text, sizeof(text), "%d,%#lx,%#lx,0", getpid(), (uintptr_t)h->mem,
 		 (uintptr_t)h->mem + h->vm->mem_size);
-	write_text("/sys/kernel/debug/split_huge_pages", text);
+	EXPECT_TRUE(write_text("/sys/kernel/debug/split_huge_pages", text));
+	EXPECT_EQ(read_vmstat("thp_split_page"), split);
 	write_text("/sys/fs/cgroup/memory.reclaim", "4M");
-	write_text(THP "khugepaged/max_ptes_none", "511");
 }
 
 ONCE(thp, mprotect_part)
@@ -1412,6 +1514,82 @@ ONCE(thp, mprotect_part)
 	EXPECT_EQ(mprotect(p + GP_PAGE, GP_PAGE, PROT_READ), 0);
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_EQ(mprotect(p + GP_PAGE, GP_PAGE, PROT_READ | PROT_WRITE), 0);
+}
+
+/* ------------------------------------------------- private mappings of a file */
+
+/* What is in the file is not what the guest has, at any time. */
+static bool file_is_empty(struct gp_host *h, struct gp_window *w)
+{
+	static char page[4096];
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		if (pread(h->fd, page, GP_PAGE, w->off + i * GP_PAGE) != GP_PAGE ||
+		    !gp_page_is(page, 0))
+			return false;
+	}
+	return true;
+}
+
+WAY(copy, load_store, STAYS)
+{
+	IN_STATE(gp_host_right(w), w);
+	IN_STATE(file_is_empty(h, w), w);
+	if (w->open) {
+		w->seed[1] = gp_seed(h);
+		gp_pattern(w->mem + GP_PAGE, w->seed[1]);
+		IN_STATE(file_is_empty(h, w), w);
+	}
+}
+
+/* The child has nothing of a private page, and finds the file's. */
+WAY(copy, fork, STAYS)
+{
+	struct child *c = fork_and_look(w, false);
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++)
+		IN_STATE(!c->sig[i] && gp_page_is(c->word[i], w->open ? w->seed[i] : 0),
+			 w);
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	munmap(c, sizeof(*c));
+}
+
+WAY(copy, munmap, GOES)
+{
+	uint64_t val;
+	char *p;
+
+	ASSERT_EQ(munmap(w->mem, LEN), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	p = mmap(w->mem, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, h->fd, w->off);
+	ASSERT_EQ(p, w->mem);
+	EXPECT_EQ(pkvm_host_read(p, &val).sig, 0);
+	EXPECT_EQ(val, 0);
+}
+
+/* Copies go with the file's end, from the host; not from the guest. */
+TEST_F_TIMEOUT(copy, truncate, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	uint64_t val;
+	int s;
+
+	ASSERT_EQ(ftruncate(h->fd, GP_PAGE), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	for (s = 0; s < GP_NR_STATES; s++)
+		EXPECT_EQ(pkvm_host_read(h->win[s].mem, NULL).sig, SIGBUS);
+	ASSERT_EQ(ftruncate(h->fd, h->vm->mem_size), 0);
+	for (s = 0; s < GP_NR_STATES; s++) {
+		EXPECT_EQ(pkvm_host_read(h->win[s].mem, &val).sig, 0);
+		EXPECT_EQ(val, 0);
+	}
+	/* Nobody but the guest has what it had. */
+	EXPECT_EQ(gp_unshare(h, &h->win[GP_SHARED]), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 }
 
 /* ------------------------------------------------------------ ends of a process */

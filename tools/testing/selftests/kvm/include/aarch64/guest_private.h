@@ -25,6 +25,7 @@
 #define GP_MEM_SIZE	0x200000UL	/* one huge page */
 #define GP_STRIDE	16		/* pages from one window to the next */
 #define GP_FIRST	4		/* page of the first window */
+#define GP_OWN_SEED	0x0b5e55edUL	/* what the host's own pages hold */
 
 enum gp_state {
 	GP_PRIVATE,		/* donated, never shared */
@@ -39,6 +40,7 @@ enum gp_backing {
 	GP_ANON,
 	GP_MEMFD_THP,		/* both in huge pages, before the guest has it */
 	GP_ANON_THP,
+	GP_MEMFD_COPY,		/* a private mapping of a memfd: its pages are anonymous */
 };
 
 struct gp_window {

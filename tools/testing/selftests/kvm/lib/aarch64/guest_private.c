@@ -32,7 +32,6 @@
 #include "guest_private.h"
 
 #define HUGE_SIZE	0x200000UL
-#define OWN_SEED	0x0b5e55edUL	/* what the host's own pages hold */
 
 /* ------------------------------------------------------------ guest side */
 
@@ -137,10 +136,10 @@ char *gp_alloc(enum gp_backing backing, size_t size, int *fd)
 	char *p, *start;
 
 	*fd = -1;
-	if (backing == GP_MEMFD || backing == GP_MEMFD_THP) {
+	if (backing == GP_MEMFD || backing == GP_MEMFD_THP || backing == GP_MEMFD_COPY) {
 		*fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		TEST_ASSERT(*fd >= 0 && !ftruncate(*fd, size), "no memfd");
-		flags = MAP_SHARED;
+		flags = backing == GP_MEMFD_COPY ? MAP_PRIVATE : MAP_SHARED;
 	}
 	p = mmap(NULL, size + HUGE_SIZE, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -174,8 +173,12 @@ void gp_open(struct gp_host *h, enum gp_backing backing, int nr_vcpus, size_t me
 	h->backing = backing;
 	h->file = backing == GP_MEMFD || backing == GP_MEMFD_THP;
 	h->next_seed = pkvm_seed() | 1;
+	/* A huge page that it had, too, would be copied for the guest, and not split. */
+	if (backing == GP_ANON_THP)
+		gp_agent_start(&h->agent);
 	h->mem = gp_alloc(backing, opts.mem_size, &h->fd);
-	gp_agent_start(&h->agent);
+	if (backing != GP_ANON_THP)
+		gp_agent_start(&h->agent);
 	opts.mem = h->mem;
 	h->vm = pkvm_vm_create(&opts);
 	h->vcpu = pkvm_vcpu0(h->vm);
@@ -227,7 +230,7 @@ void gp_make_windows(struct gp_host *h)
 		w->mem = h->mem + w->off;
 		w->ipa = PKVM_MEM_IPA + w->off;
 		for (i = 0; i < 2; i++)
-			gp_pattern(own_page(w, i), OWN_SEED);
+			gp_pattern(own_page(w, i), GP_OWN_SEED);
 		for (i = 0; i < GP_PAGES; i++) {
 			w->mem[i * GP_PAGE] = 1;
 			w->pfn[i] = pfn_of(w->mem + i * GP_PAGE);
@@ -363,7 +366,7 @@ bool gp_own_pages_left(struct gp_host *h)
 
 	for (s = 0; s < GP_NR_STATES; s++) {
 		for (i = 0; i < 2; i++) {
-			if (!gp_page_is(own_page(&h->win[s], i), OWN_SEED)) {
+			if (!gp_page_is(own_page(&h->win[s], i), GP_OWN_SEED)) {
 				printf("# a page of the host's own beside a window (%s)\n",
 				       gp_state_name(s));
 				return false;
