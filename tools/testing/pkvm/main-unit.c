@@ -127,8 +127,13 @@ static void test_share_hyp(void)
 	is(op_share_hyp(PFN(NOMAP) - 1), 0);
 	is(op_share_hyp(PFN(MEM_END)), -EPERM);
 	is(op_share_hyp(1UL << (fake_features.pa_bits - 12)), -EPERM);
-	is(op_share_hyp(-1UL), -EPERM);
-	is(op_unshare_hyp(-1UL), -ERANGE);
+	is(op_share_hyp(-1UL), -EINVAL);
+	is(op_unshare_hyp(-1UL), -EINVAL);
+	/* The same page, but for bits that no address has. */
+	is(op_share_hyp(pfn | 1UL << 52), -EINVAL);
+	is(op_share_hyp(pfn), 0);
+	is(op_unshare_hyp(pfn | 1UL << 63), -EINVAL);
+	is(op_unshare_hyp(pfn), 0);
 }
 
 static void test_pins(void)

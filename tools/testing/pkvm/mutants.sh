@@ -55,6 +55,7 @@ mutant owned-state nvhe/ownership.c 's/pkvm_getstate(leaf.pte) != PKVM_PAGE_OWNE
 mutant owned-entry nvhe/ownership.c 's/^\t\t\t\t\t      leaf.pte)$/\t\t\t\t\t      0)/'
 mutant range-memory nvhe/ownership.c 's/if (host_memory_range(next, &next) != \*memory)/if (host_memory_range(next, \&next) \& 0)/'
 mutant range-wrap nvhe/ownership.c 's/check_add_overflow(\*phys, size, &end) ||/0 ||/'
+mutant share-wrap nvhe/mem_protect.c 's/if (hyp_phys_to_pfn(host_addr) != pfn)/if (0)/'
 mutant range-ipa nvhe/ownership.c 's/return end > BIT_ULL(vm->pgt.ia_bits) ? -ERANGE : 0/return 0/'
 mutant check-free nvhe/guest_stage2.c 's/ret = kvm_pte_valid(leaf.pte) ? -EEXIST : check_free_entry(leaf.pte)/ret = 0/'
 mutant tables-few nvhe/guest_stage2.c 's/need = KVM_PGTABLE_LAST_LEVEL - leaf.level;/need = KVM_PGTABLE_LAST_LEVEL - leaf.level - 1;/'

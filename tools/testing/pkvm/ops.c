@@ -152,6 +152,8 @@ long op_share_hyp(u64 pfn)
 	long want = model_alone(phys, 1) ? 0 : -EPERM, ret;
 
 	fake_step();
+	if (pfn != phys >> PAGE_SHIFT)
+		want = -EINVAL;
 	ret = __pkvm_host_share_hyp(pfn);
 	if (!want)
 		mpage(phys)->shared = true;
@@ -173,7 +175,9 @@ long op_unshare_hyp(u64 pfn)
 	long want = -EPERM, ret;
 
 	fake_step();
-	if (beyond(phys, PAGE_SIZE))
+	if (pfn != phys >> PAGE_SHIFT)
+		want = -EINVAL;
+	else if (beyond(phys, PAGE_SIZE))
 		want = -ERANGE;
 	else if (p && p->shared)
 		want = p->pins ? -EBUSY : 0;

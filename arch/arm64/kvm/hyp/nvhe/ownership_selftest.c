@@ -451,6 +451,8 @@ static const struct step steps[] = {
 
 	/* What is not memory, or no page at all. */
 	STEP(SHARE_HYP, .page = DEVICE, .want = -EPERM),
+	STEP(SHARE_HYP, .page = WRAPS, .want = -EINVAL),
+	STEP(UNSHARE_HYP, .page = WRAPS, .want = -EINVAL),
 	STEP(DONATE_HYP, .page = DEVICE, .want = -EPERM),
 	STEP(SHARE_FFA, .page = DEVICE, .want = -EPERM),
 	STEP(FORCE_RECLAIM, .page = DEVICE, .want = -EPERM),

@@ -951,7 +951,8 @@ TEST_F_TIMEOUT(host, donation_of_each_state, TIMEOUT)
 TEST_F_TIMEOUT(host, share_hyp_of_what_the_host_has_not, TIMEOUT)
 {
 	struct khh_vm p = khh_vm_info(self->p, PRIVATE_GFN), l = khh_vm_info(self->p, LENT_GFN);
-	uint64_t bad[] = { p.guest_pfn, l.guest_pfn, 0, 0, 0, 0, ~0ul, 1ul << 51 };
+	uint64_t bad[] = { p.guest_pfn, l.guest_pfn, 0, 0, 0, 0, 1ul << 51 };
+	uint64_t wraps[] = { ~0ul, self->page | 1ul << 52, self->page | 1ul << 63 };
 	struct places at;
 	uint64_t nr;
 	int i;
@@ -966,6 +967,13 @@ TEST_F_TIMEOUT(host, share_hyp_of_what_the_host_has_not, TIMEOUT)
 		}
 		EXPECT_LT(hvc(KHH_pkvm_host_unshare_hyp, bad[i]), 0);
 	}
+	/* Numbers whose address is that of another page. */
+	for (i = 0; i < ARRAY_SIZE(wraps); i++)
+		EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, wraps[i]), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_share_hyp, self->page), 0);
+	for (i = 0; i < ARRAY_SIZE(wraps); i++)
+		EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, wraps[i]), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, self->page), 0);
 	/* In use by EL2: a vCPU's structure stays. */
 	EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, p.pfn), -EBUSY);
 }
