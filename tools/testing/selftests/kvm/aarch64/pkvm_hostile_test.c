@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/psci.h>
 #include <linux/sizes.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -1266,6 +1267,42 @@ TEST_F_TIMEOUT(host, handle_of_a_vm_that_is_gone, TIMEOUT)
 	EXPECT_EQ(s2_op(h, KHH_OP_TLBI, 0, 1), -ENOENT);
 	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, 0), -ENOENT);
 	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, ~0ul), -ENOENT);
+}
+
+/*
+ * S44: EL2 gives a handle, and with it a VMID, to the next VM. That one finds nothing
+ * where the last had something, which is the host's by now.
+ */
+TEST_F_TIMEOUT(host, i1_i4_handle_that_is_used_again, TIMEOUT)
+{
+	const uint64_t mark = 0x57a1e, size = 16 * PAGE;
+	struct pkvm_vm *old, *vm;
+	uint64_t handle, off;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		struct pkvm_opts opts = { .ordinary = i & 1, .mem_size = MEM_SIZE };
+
+		old = pkvm_vm_create(&opts);
+		pkvm_must(pkvm_vcpu0(old), guest_fill, PKVM_MEM_IPA, size, i);
+		handle = khh_handle(old);
+		pkvm_vm_close(old);
+		for (off = 0; off < size; off += 8)
+			*(uint64_t *)(old->mem + off) = mark;
+
+		opts.ordinary = i & 2;
+		vm = pkvm_vm_create(&opts);
+		pkvm_must(pkvm_vcpu0(vm), guest_nop);
+		EXPECT_EQ(khh_handle(vm), handle);
+		EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_count_nonzero, PKVM_MEM_IPA, size), 0);
+		pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, size, i + 1);
+		for (off = 0; off < size; off += 8)
+			if (*(uint64_t *)(old->mem + off) != mark)
+				break;
+		EXPECT_EQ(off, size);
+		pkvm_vm_free(vm);
+		pkvm_vm_free(old);
+	}
 }
 
 TEST_F_TIMEOUT(host, finalize_with_pages_shared, TIMEOUT)
@@ -2553,6 +2590,98 @@ static void *race_to_el2(void *arg)
 		r->wrong += !!hvc(KHH_pkvm_host_unshare_hyp, r->pfn);
 	}
 	return NULL;
+}
+
+#define RACE_PAGES	64
+
+/* What a vCPU can lend it marks; the rest is lost, or another vCPU has lent it. */
+static uint64_t guest_share_all(uint64_t ipa, uint64_t step)
+{
+	uint64_t i, won = 0;
+
+	for (i = 0; i < RACE_PAGES; i++) {
+		uint64_t addr = ipa + i * step % RACE_PAGES * PAGE;
+
+		if (guest_hvc_quiet(PKVM_HVC_SHARE, addr, 0, 0))
+			continue;
+		WRITE_ONCE(*(uint64_t *)addr, addr);
+		won++;
+	}
+	return won;
+}
+
+/*
+ * S32, S37: two vCPUs lend pages while the host takes the same pages by force. Each is
+ * lent once, with what the guest wrote, or lost and empty.
+ */
+TEST_F_TIMEOUT(host, i1_i4_race_of_share_and_force_reclaim, TIMEOUT)
+{
+	struct pkvm_opts opts = { .nr_vcpus = 2, .mem_size = MEM_SIZE };
+	const uint64_t mark = pkvm_pattern(self->seed, 0);
+	uint64_t pfn, gfn = FREE_GFN, val, lost = 0, lent = 0, pfns[8];
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	long ret[RACE_PAGES];
+	struct pkvm_thread t[2];
+	uint32_t handle;
+	int round, i;
+
+	ASSERT_EQ(pkvm_set_slot(vm, 9, PKVM_HOLE_IPA, SZ_1G, free_ram, 0), 0);
+	ASSERT_EQ(pkvm_must(&vm->vcpus[0], guest_hvc, PSCI_0_2_FN64_CPU_ON, 1,
+			    (uintptr_t)pkvm_guest_entry, (uintptr_t)&pkvm_guest_cpus[1]), 0);
+	pkvm_must(&vm->vcpus[0], guest_touch_image);
+	pkvm_must(&vm->vcpus[1], guest_nop);
+	handle = khh_handle(vm);
+
+	for (round = 0; round < 8; round++, gfn += RACE_PAGES) {
+		pfn = khh_page_alloc(6);
+		for (i = 0; i < RACE_PAGES; i++)
+			ASSERT_EQ(khh_poke(pfn + i, 8, mark), 0);
+		ASSERT_EQ(khh_donate(&vm->vcpus[0], pfn, gfn, RACE_PAGES), 0);
+		for (i = 0; i < 2; i++)
+			pkvm_thread_start(&t[i], &vm->vcpus[i], guest_share_all, gfn * PAGE,
+					  1 + 4 * i);
+		/* From the other end, so that they meet, if not in this round. */
+		usleep(100 * round * round);
+		for (i = RACE_PAGES - 1; i >= 0; i--)
+			ret[i] = hvc(KHH_pkvm_host_force_reclaim, pfn + i);
+		for (val = 0, i = 0; i < 2; i++) {
+			EXPECT_EQ(pkvm_thread_join(&t[i]), PKVM_RETURNED);
+			val += vm->vcpus[i].ret;
+		}
+		for (i = 0; i < RACE_PAGES; i++) {
+			uint64_t want = ret[i] ? (gfn + i) * PAGE : 0, seen;
+
+			EXPECT_TRUE(!ret[i] || ret[i] == -EAGAIN);
+			EXPECT_EQ(khh_peek(pfn + i, 0, &seen), 0);
+			EXPECT_EQ(seen, want);
+			EXPECT_EQ(khh_peek(pfn + i, 8, &seen), 0);
+			EXPECT_EQ(seen, ret[i] ? mark : 0);
+			val += !ret[i];
+			lost += !ret[i];
+			lent += !!ret[i];
+		}
+		/* Each page once. */
+		EXPECT_EQ(val, RACE_PAGES);
+		for (i = 0; i < RACE_PAGES; i++)
+			EXPECT_EQ(khh_page_is_alone(pfn + i), !ret[i]);
+		pfns[round] = pfn;
+	}
+	TH_LOG("%lu pages lost, %lu lent", lost, lent);
+	EXPECT_GT(lost, 0);
+	EXPECT_GT(lent, 0);
+
+	ASSERT_EQ(hvc(KHH_pkvm_start_teardown_vm, handle), 0);
+	for (round = 0; round < 8; round++) {
+		gfn = FREE_GFN + round * RACE_PAGES;
+		pfn = pfns[round];
+		for (i = 0; i < RACE_PAGES; i++) {
+			if (!khh_page_is_alone(pfn + i))
+				EXPECT_EQ(reclaim(handle, pfn + i, gfn + i, 1), 1);
+			EXPECT_TRUE(khh_page_is_alone(pfn + i));
+		}
+		khh_page_free(pfn);
+	}
+	pkvm_vm_free(vm);
 }
 
 /* The page is in one hand at a time, whoever is quicker. */

@@ -1659,44 +1659,87 @@ TEST_F_TIMEOUT(one, i5_core_dump, TIMEOUT)
 	EXPECT_EQ(found, 0);
 }
 
-/* Two vCPUs and the host fight for the same pages; nobody may win by accident. */
-static uint64_t guest_share_loop(uint64_t ipa, uint64_t pages, uint64_t rounds)
+/* Each vCPU has a word of its own in each page, and so has the host. */
+#define RACE_PAGES	8
+#define RACE_WORD(cpu)	(2048 + 8 * (cpu))
+#define RACE_HOST_WORD	64
+
+/* Who shares and who takes back is chance: only the own word has to stay what it was. */
+static uint64_t guest_share_loop(uint64_t ipa, uint64_t cpu, uint64_t rounds, uint64_t step)
 {
 	uint64_t i, bad = 0;
 
-	for (i = 0; i < rounds; i++) {
-		uint64_t addr = ipa + (i % pages) * 4096;
+	for (i = 1; i <= rounds; i++) {
+		uint64_t addr = ipa + i * step % RACE_PAGES * 4096;
 
-		WRITE_ONCE(*(uint64_t *)(addr + 2048), i);
+		WRITE_ONCE(*(uint64_t *)(addr + RACE_WORD(cpu)), i);
 		guest_hvc_quiet(PKVM_HVC_SHARE, addr, 0, 0);
 		guest_hvc_quiet(PKVM_HVC_UNSHARE, addr, 0, 0);
-		bad += READ_ONCE(*(uint64_t *)(addr + 2048)) != i;
+		bad += READ_ONCE(*(uint64_t *)(addr + RACE_WORD(cpu))) != i;
 	}
 	return bad;
 }
 
+struct race_host {
+	pthread_t tid;
+	char *mem;
+	uint64_t last;		/* what a vCPU may have written at most */
+	size_t faults, reads, wrong;
+	bool stop;
+};
+
+/* What it can read is a guest's word; what it writes is in its own. */
+static void *race_host_access(void *arg)
+{
+	struct race_host *h = arg;
+	uint64_t val, i;
+
+	for (i = 0; !READ_ONCE(h->stop); i++) {
+		char *p = h->mem + i % RACE_PAGES * PAGE;
+
+		if (pkvm_host_read(p + RACE_WORD(i / RACE_PAGES % 2), &val).sig) {
+			h->faults++;
+			continue;
+		}
+		h->reads++;
+		h->wrong += val > h->last;
+		if (pkvm_host_write(p + RACE_HOST_WORD, i).sig)
+			h->faults++;
+	}
+	return NULL;
+}
+
+/* S32: two vCPUs and the host fight for the same pages; nobody may win by accident. */
 TEST_F_TIMEOUT(one, i5_i6_share_race_with_host_access, TIMEOUT)
 {
-	struct pkvm_opts opts = { .nr_vcpus = 1 };
+	struct pkvm_opts opts = { .nr_vcpus = 2 };
 	struct pkvm_vm *vm = pkvm_vm_create(&opts);
-	size_t faults = 0, reads = 0;
-	struct pkvm_thread t;
-	uint64_t val;
+	struct race_host host = { .mem = vm->mem, .last = 600 };
+	struct pkvm_thread t[2];
+	int i;
 
-	pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, 8 * PAGE, 1);
-	pkvm_thread_start(&t, pkvm_vcpu0(vm), guest_share_loop, PKVM_MEM_IPA, 8, 2000);
-	while (!READ_ONCE(t.done)) {
-		char *p = vm->mem + (faults + reads) % 8 * PAGE;
-
-		/* A read, and a write elsewhere than where the guest looks. */
-		if (pkvm_host_read(p, &val).sig || pkvm_host_write(p + 64, 1).sig)
-			faults++;
-		else
-			reads++;
+	ASSERT_EQ(pkvm_must(&vm->vcpus[0], guest_hvc, PSCI_0_2_FN64_CPU_ON, 1,
+			    (uintptr_t)pkvm_guest_entry, (uintptr_t)&pkvm_guest_cpus[1]), 0);
+	/* All in, and every page was shared once: the host has nothing to bring there. */
+	for (i = 0; i < 2; i++)
+		pkvm_must(&vm->vcpus[i], guest_share_loop, PKVM_MEM_IPA, i, RACE_PAGES, 1);
+	ASSERT_EQ(pthread_create(&host.tid, NULL, race_host_access, &host), 0);
+	for (i = 0; i < 2; i++)
+		pkvm_thread_start(&t[i], &vm->vcpus[i], guest_share_loop, PKVM_MEM_IPA, i,
+				  host.last, 1 + 2 * i);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(pkvm_thread_join(&t[i]), PKVM_RETURNED);
+		EXPECT_EQ(vm->vcpus[i].ret, 0) {
+			TH_LOG("vCPU %d: %lu words are not as it left them", i,
+			       vm->vcpus[i].ret);
+		}
 	}
-	EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
-	EXPECT_EQ(pkvm_vcpu0(vm)->ret, 0);
-	TH_LOG("%zu accesses faulted, %zu did not", faults, reads);
+	WRITE_ONCE(host.stop, true);
+	pthread_join(host.tid, NULL);
+	EXPECT_EQ(host.wrong, 0);
+	EXPECT_GT(host.faults, 0);
+	EXPECT_GT(host.reads, 0);
+	TH_LOG("%zu accesses faulted, %zu did not", host.faults, host.reads);
 	pkvm_vm_free(vm);
 }
 
