@@ -105,6 +105,50 @@ static uint64_t guest_gic_cpu_interface(void)
 	return guest_report_caught();
 }
 
+#define NR_SVE_INSNS	8
+
+/* One instruction of SVE or SME, when the FP registers are the guest's already. */
+static uint64_t guest_try_sve(uint64_t index)
+{
+	static uint64_t buf[MAX_SLICE / 8] __aligned(16);
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+	uint64_t val;
+
+	write_sysreg(3UL << 24 | 3UL << 20 | 3UL << 16, cpacr_el1);
+	isb();
+	asm volatile("fmov d31, xzr" ::: "memory");
+	cpu->caught = 0;
+	WRITE_ONCE(cpu->catching, 1);
+	asm volatile(".arch_extension sve");
+	switch (index) {
+	case 0:
+		asm volatile("rdvl %0, #1" : "=r" (val));
+		break;
+	case 1:
+		asm volatile("ptrue p0.b" :::);
+		break;
+	case 2:
+		asm volatile("rdffr p0.b" :::);
+		break;
+	case 3:
+		asm volatile("str p0, [%0]" :: "r" (buf) : "memory");
+		break;
+	case 4:
+		asm volatile("str z31, [%0]" :: "r" (buf) : "memory");
+		break;
+	case 5:
+		asm volatile("dup z31.b, #0" :::);
+		break;
+	case 6:
+		asm volatile("setffr" :::);
+		break;
+	case 7:
+		asm volatile(".inst 0xd503477f" :::);		/* smstart */
+		break;
+	}
+	return guest_report_caught();
+}
+
 /* What the guest has in some of the registers, and then new values. */
 static uint64_t guest_swap_regs(uint64_t q, uint64_t fpsr, uint64_t user, uint64_t el1)
 {
@@ -697,6 +741,17 @@ TEST_F_TIMEOUT(regs, i8_undefined_registers, TIMEOUT)
 		pkvm_must(self->vcpu, guest_read_sysreg, i);
 		expect_undef(_metadata, self->vcpu, "system register", i);
 		EXPECT_EQ(self->vcpu->out[4], 0xdead);
+	}
+}
+
+/* S55: the upper bits of Z registers, P registers and FFR hold what the host had there. */
+TEST_F_TIMEOUT(regs, i8_vectors_and_predicates_are_undefined, TIMEOUT)
+{
+	int i;
+
+	for (i = 0; i < NR_SVE_INSNS; i++) {
+		pkvm_must(self->vcpu, guest_try_sve, i);
+		expect_undef(_metadata, self->vcpu, "instruction of SVE or SME", i);
 	}
 }
 
