@@ -2,9 +2,10 @@
 /*
  * Guests that share and take back their memory without a pause, while the host does
  * everything to the same memory at once (I3, I5, I6, I7): it forks, swaps, migrates,
- * merges, reads, splices, locks, maps and unmaps. Each guest keeps a checksum of every
- * page of its own and of what it alone writes in shared ones; at the end all are right,
- * nothing of what is private was ever read, and all that was taken is given back.
+ * merges, reads, splices, locks, maps, unmaps and throws away. Each guest keeps a
+ * checksum of every page of its own and of what it alone writes in shared ones; at the
+ * end all are right, nothing of what is private was ever read, and all that was taken
+ * is given back.
  *
  * GUEST_PRIVATE_SECONDS=N: for how long (default 4).
  * PKVM_SEED=N: the same order of things, as far as the machine has one.
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <time.h>
 #include <asm/kvm.h>
+#include <linux/falloc.h>
 #include <linux/mempolicy.h>
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
@@ -32,6 +34,8 @@
 #define NR_VMS		2
 #define PAGES		48		/* of each guest, in the turmoil */
 #define AREA		(64 * GP_PAGE)	/* where they begin */
+#define LOST_PAGES	32		/* more of them, which the host may throw away */
+#define LOST		(128 * GP_PAGE)
 #define STOP		(PKVM_MEM_IPA + 4 * GP_PAGE)
 #define KSM		"/sys/kernel/mm/ksm/"
 /* In every private page, at no known offset: what no host thread may ever see. */
@@ -69,6 +73,14 @@ static uint64_t guest_turmoil(uint64_t ipa, uint64_t nr, uint64_t seed, uint64_t
 	while (!READ_ONCE(*(uint64_t *)stop)) {
 		uint64_t r = guest_random(&state), *page;
 
+		/* Nobody knows what is in those, but they are fought for as much. */
+		if (r & BIT(42)) {
+			page = (uint64_t *)(PKVM_MEM_IPA + LOST +
+					    (r >> 16) % LOST_PAGES * GP_PAGE);
+			WRITE_ONCE(*page, r);
+			guest_hvc_quiet(r & BIT(41) ? PKVM_HVC_SHARE : PKVM_HVC_UNSHARE,
+					(uint64_t)page, 0, 0);
+		}
 		i = r % nr;
 		page = (uint64_t *)(ipa + i * GP_PAGE);
 		/* Whatever happened to it. */
@@ -102,6 +114,15 @@ static uint64_t guest_turmoil(uint64_t ipa, uint64_t nr, uint64_t seed, uint64_t
 	guest_out(1, refused);
 	guest_out(2, open);
 	return bad;
+}
+
+static uint64_t guest_secrets(uint64_t ipa, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		WRITE_ONCE(*(uint64_t *)(ipa + i * GP_PAGE), SECRET);
+	return 0;
 }
 
 /* -------------------------------------------------------------------- host */
@@ -323,6 +344,92 @@ static void by_migration(struct worker *w, struct gp_host *h, char *page)
 		write_text("/sys/fs/cgroup/memory.reclaim", "1M");
 }
 
+/*
+ * Plain loads and stores, which end with a signal where the page is private. The
+ * handlers know one address at a time: one thread does this for all of them.
+ */
+static void by_touch(struct worker *w, struct gp_host *h, char *page)
+{
+	uint64_t val;
+
+	if (!pkvm_host_read(page + GP_PAGE * 3 / 4 - 8, &val).sig && val == SECRET)
+		__atomic_fetch_add(&w->t->leaks, 1, __ATOMIC_RELAXED);
+	/* Not what the guest keeps its checksum of. */
+	pkvm_host_write(page + GP_PAGE - 8, 0x48);
+}
+
+/*
+ * Memory that the guest has not had and that is lost to it, or that it has and the
+ * host throws away: behind the pages with a checksum.
+ */
+static void by_removal(struct worker *w, struct gp_host *h, char *page)
+{
+	int i = rand_r(&w->rnd) % LOST_PAGES;
+	char *lost = h->mem + LOST + i * GP_PAGE, *to;
+
+	switch (rand_r(&w->rnd) % 4) {
+	case 0:
+		madvise(lost, GP_PAGE, MADV_DONTNEED);
+		break;
+	case 1:
+		if (h->file)
+			fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				  LOST + i * GP_PAGE, GP_PAGE);
+		else
+			madvise(lost, GP_PAGE, MADV_FREE);
+		break;
+	case 2:
+		/* There, and back again. */
+		to = mremap(lost, GP_PAGE, GP_PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+		if (to != MAP_FAILED)
+			mremap(to, GP_PAGE, GP_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, lost);
+		break;
+	default:
+		to = mmap(lost, GP_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_FIXED | (h->file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS),
+			  h->fd, h->file ? LOST + i * GP_PAGE : 0);
+		break;
+	}
+	/* So that there is something to be had. */
+	by_pipe(w, h, lost);
+}
+
+/* A buffer that the kernel keeps for a while. */
+static void by_registration(struct worker *w, struct gp_host *h, char *page)
+{
+	struct gp_uring u;
+
+	if (gp_uring_open(&u))
+		return;
+	if (!gp_uring_register(&u, page, GP_PAGE)) {
+		sched_yield();
+		gp_uring_unregister(&u);
+	}
+	gp_uring_close(&u);
+}
+
+/* A VM that comes and goes, over memory of its own that was huge. */
+static void by_other_vm(struct worker *w, struct gp_host *h, char *page)
+{
+	struct pkvm_opts opts = { .backing = PKVM_CALLER, .mem_size = GP_MEM_SIZE };
+	struct pkvm_vm *vm;
+	int i, fd;
+
+	opts.mem = gp_alloc(rand_r(&w->rnd) % 2 ? GP_ANON_THP : GP_MEMFD_THP, GP_MEM_SIZE,
+			    &fd);
+	vm = pkvm_vm_create(&opts);
+	/* It may end in the middle of that, as others hold a page. */
+	pkvm_call_timeout(pkvm_vcpu0(vm), 1000, guest_secrets, PKVM_MEM_IPA, LOST_PAGES);
+	pkvm_vm_free(vm);
+	/* A child that was forked meanwhile may have it for a little longer. */
+	for (i = 0; i < LOST_PAGES; i++)
+		by_lookup(w, h, (char *)opts.mem + i * GP_PAGE);
+	munmap(opts.mem, GP_MEM_SIZE);
+	if (fd >= 0)
+		close(fd);
+	usleep(100000);
+}
+
 static void *work(void *data)
 {
 	struct worker *w = data;
@@ -350,6 +457,10 @@ static const struct {
 	{ "mprotect and mlock", by_protection },
 	{ "merging", by_merging },
 	{ "migration", by_migration },
+	{ "loads and stores", by_touch },
+	{ "removal", by_removal },
+	{ "registered buffers", by_registration },
+	{ "another VM", by_other_vm },
 };
 
 FIXTURE(stress) {
@@ -401,8 +512,8 @@ TEST_F_TIMEOUT(stress, share_and_unshare, TIMEOUT)
 		workers[i].step = steps[i].step;
 		ASSERT_EQ(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
 	}
-	for (s = 0; s < 10 * seconds; s++) {
-		usleep(100000);
+	for (s = 0; s < 100 * seconds; s++) {
+		usleep(10000);
 		for (i = 0; i < NR_VMS; i++) {
 			/* An end of KVM_RUN that a VMM would just repeat is no end. */
 			if (!READ_ONCE(t.guest[i].done))
