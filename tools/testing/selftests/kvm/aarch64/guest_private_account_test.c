@@ -711,11 +711,14 @@ TEST_F_TIMEOUT(account, meminfo, TIMEOUT)
 	static const char * const path = "/proc/meminfo";
 	struct gp_host *h = &self->host;
 	long before = value_of(path, "GuestPrivate");
+	long pages = value_of("/proc/vmstat", "nr_guest_private");
 
 	pkvm_must(h->vcpu, guest_touch, FIRST, 64, 1, 1);
 	expect_seen(_metadata, path, "GuestPrivate", before, 64 * PAGE_KB);
+	expect_seen(_metadata, "/proc/vmstat", "nr_guest_private", pages, 64);
 	gp_end_vm(h);
 	expect_seen(_metadata, path, "GuestPrivate", 0, 0);
+	expect_seen(_metadata, "/proc/vmstat", "nr_guest_private", 0, 0);
 }
 
 TEST_F_TIMEOUT(account, node_meminfo, TIMEOUT)
