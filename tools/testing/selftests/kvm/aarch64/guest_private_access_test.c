@@ -21,6 +21,8 @@
 #include <linux/udmabuf.h>
 #include <linux/vhost.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
@@ -32,6 +34,7 @@
 #include "kvm_util.h"
 #include "processor.h"
 #include "held.h"
+#include "hostile.h"
 #include "guest_private.h"
 #include "../../../../../mm/gup_test.h"
 
@@ -558,12 +561,21 @@ FILE_PATH(udmabuf)
 	} else {
 		/* What memfd_pin_folios() says of any page that it cannot get. */
 		WANT_ERRNO(ioctl(dev, UDMABUF_CREATE, &create), EINVAL, w);
+		/* From a page of the host's own, which is let go again: see the pins. */
+		create.offset -= GP_PAGE;
+		create.size = 2 * GP_PAGE;
+		WANT_ERRNO(ioctl(dev, UDMABUF_CREATE, &create), EINVAL, w);
+		if (!held_setup()) {
+			IN_STATE(!held_pages(w->mem - GP_PAGE, GP_PAGE), w);
+			held_cleanup();
+		}
 	}
 	close(dev);
 }
 
-/* The rings and the log of a device in the kernel. */
-PATH(vhost)
+/* A device in the kernel whose two rings are in the first pages of a window. */
+static int vhost_open(struct __test_metadata *_metadata, struct gp_host *h,
+		      struct gp_window *w, int kick, int err)
 {
 	struct {
 		struct vhost_memory mem;
@@ -576,16 +588,17 @@ PATH(vhost)
 			.userspace_addr = (uintptr_t)h->mem,
 		},
 	};
-	int i, run = 1, fd = open("/dev/vhost-vsock", O_RDWR);
+	int i, fd = open("/dev/vhost-vsock", O_RDWR);
 	uint64_t cid = 42, features = 0;
 
 	if (fd < 0)
-		SKIP(return, "no /dev/vhost-vsock");
-	ASSERT_EQ(ioctl(fd, VHOST_SET_OWNER), 0);
-	ASSERT_EQ(ioctl(fd, VHOST_SET_FEATURES, &features), 0);
-	ASSERT_EQ(ioctl(fd, VHOST_SET_MEM_TABLE, &table), 0);
+		return fd;
+	EXPECT_EQ(ioctl(fd, VHOST_SET_OWNER), 0);
+	EXPECT_EQ(ioctl(fd, VHOST_SET_FEATURES, &features), 0);
+	EXPECT_EQ(ioctl(fd, VHOST_SET_MEM_TABLE, &table), 0);
 	for (i = 0; i < 2; i++) {
 		struct vhost_vring_state num = { i, 8 }, base = { i, 0 };
+		struct vhost_vring_file kicks = { i, kick }, errs = { i, err };
 		struct vhost_vring_addr addr = {
 			.index = i,
 			.desc_user_addr = (uintptr_t)w->mem + i * GP_PAGE,
@@ -593,11 +606,23 @@ PATH(vhost)
 			.used_user_addr = (uintptr_t)w->mem + i * GP_PAGE + 2048,
 		};
 
-		ASSERT_EQ(ioctl(fd, VHOST_SET_VRING_NUM, &num), 0);
-		ASSERT_EQ(ioctl(fd, VHOST_SET_VRING_BASE, &base), 0);
-		ASSERT_EQ(ioctl(fd, VHOST_SET_VRING_ADDR, &addr), 0);
+		EXPECT_EQ(ioctl(fd, VHOST_SET_VRING_NUM, &num), 0);
+		EXPECT_EQ(ioctl(fd, VHOST_SET_VRING_BASE, &base), 0);
+		EXPECT_EQ(ioctl(fd, VHOST_SET_VRING_ADDR, &addr), 0);
+		EXPECT_EQ(ioctl(fd, VHOST_SET_VRING_KICK, &kicks), 0);
+		EXPECT_EQ(ioctl(fd, VHOST_SET_VRING_ERR, &errs), 0);
 	}
-	ASSERT_EQ(ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid), 0);
+	EXPECT_EQ(ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid), 0);
+	return fd;
+}
+
+/* The rings of a device in the kernel. */
+PATH(vhost)
+{
+	int run = 1, fd = vhost_open(_metadata, h, w, -1, -1);
+
+	if (fd < 0)
+		SKIP(return, "no /dev/vhost-vsock");
 	if (w->open) {
 		memset(w->mem, 0, 2 * GP_PAGE);
 		w->seed[0] = 0;
@@ -611,6 +636,51 @@ PATH(vhost)
 		WANT_ERRNO(ioctl(fd, VHOST_VSOCK_SET_RUNNING, &run), EFAULT, w);
 	}
 	close(fd);
+}
+
+/*
+ * A device that runs reads its rings by the address space of the VMM and holds no
+ * page: the guest may have them back at any time, and the device stops there.
+ */
+TEST_F_TIMEOUT(path, vhost_unshared, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED];
+	int fd, kick = eventfd(0, EFD_NONBLOCK), err = eventfd(0, EFD_NONBLOCK), run = 1;
+	struct pollfd told = { .fd = err, .events = POLLIN };
+	struct vring_avail *avail;
+	uint64_t one = 1;
+
+	ASSERT_GE(kick, 0);
+	ASSERT_GE(err, 0);
+	fd = vhost_open(_metadata, h, w, kick, err);
+	if (fd < 0)
+		SKIP(return, "no /dev/vhost-vsock");
+	memset(w->mem, 0, 2 * GP_PAGE);
+	ASSERT_EQ(ioctl(fd, VHOST_VSOCK_SET_RUNNING, &run), 0);
+	/* It works: a request without a buffer is an error that it tells of. */
+	avail = (void *)w->mem + GP_PAGE + 1024;
+	avail->ring[0] = 100;
+	__atomic_store_n(&avail->idx, 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(write(kick, &one, 8), 8);
+	EXPECT_EQ(poll(&told, 1, 10000), 1);
+	EXPECT_EQ(read(err, &one, 8), 8);
+
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	gp_fill(h, w);
+	one = 1;
+	ASSERT_EQ(write(kick, &one, 8), 8);
+	EXPECT_EQ(poll(&told, 1, 10000), 1);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(gp_touch_fails(w));
+	run = 0;
+	/* The backend goes, whatever its rings are now. */
+	ioctl(fd, VHOST_VSOCK_SET_RUNNING, &run);
+	close(fd);
+	close(kick);
+	close(err);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 }
 
 /* A probe in a file is written into the page, as a copy of it. */
@@ -1064,6 +1134,33 @@ PATH(kcore)
 	}
 	close(fd);
 	IN_STATE(found, w);
+}
+
+/* What a debugger, a tracer or a BPF program of the kernel uses: it may fail. */
+PATH(kernel_nofault)
+{
+	const char *why = hostile_unavailable();
+	uint64_t val, pfn;
+	int i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < GP_PAGES; i++) {
+		char *p = w->mem + i * GP_PAGE;
+
+		if (w->open) {
+			EXPECT_EQ(pkvm_host_read(p, NULL).sig, 0);
+			EXPECT_EQ(khh_peek(pfn_of(p), 8, &val), 0);
+			EXPECT_EQ(val, *(uint64_t *)(p + 8));
+			continue;
+		}
+		pfn = w->pfn[i];
+		val = 0;
+		EXPECT_EQ(khh_peek(pfn, 8, &val), EFAULT);
+		EXPECT_EQ(khh_poke(pfn, 8, 1), EFAULT);
+		EXPECT_NE(val, pkvm_pattern(w->seed[i], 1));
+	}
+	hostile_close();
 }
 
 /* What the kernel tells of its tables is not contents, and harms nobody. */
