@@ -8,6 +8,7 @@
  */
 
 #include <kunit/test.h>
+#include <linux/elf.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -15,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
@@ -564,6 +566,71 @@ static void truncated_while_hidden(struct kunit *test)
 	guest_mem_free(test, &mem);
 }
 
+#ifdef CONFIG_PROC_KCORE
+/* Where /proc/kcore has a page of the linear map, or a negative error. */
+static loff_t kcore_offset(struct file *kcore, struct page *page)
+{
+	unsigned long addr = (unsigned long)page_address(page);
+	struct elfhdr head;
+	struct elf_phdr phdr;
+	loff_t pos = 0;
+	int i;
+
+	if (kernel_read(kcore, &head, sizeof(head), &pos) != sizeof(head))
+		return -EIO;
+
+	pos = head.e_phoff;
+	for (i = 0; i < head.e_phnum; i++) {
+		if (kernel_read(kcore, &phdr, sizeof(phdr), &pos) != sizeof(phdr))
+			return -EIO;
+		if (phdr.p_type == PT_LOAD && addr >= phdr.p_vaddr &&
+		    addr < phdr.p_vaddr + phdr.p_memsz)
+			return phdr.p_offset + (addr - phdr.p_vaddr);
+	}
+
+	return -ENOENT;
+}
+
+/* What is read there is not the page, though nothing else keeps it from that. */
+static void kcore_reads_zeroes(struct kunit *test)
+{
+	struct file_system_type *type = get_fs_type("proc");
+	unsigned long *buf = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	struct guest_mem mem;
+	struct vfsmount *proc;
+	struct file *kcore;
+	loff_t pos, at;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	KUNIT_ASSERT_NOT_NULL(test, type);
+	proc = kern_mount(type);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(proc));
+	kcore = file_open_root_mnt(proc, "kcore", O_RDONLY, 0);
+	if (IS_ERR(kcore)) {
+		kern_unmount(proc);
+		KUNIT_FAIL(test, "no /proc/kcore: %ld", PTR_ERR(kcore));
+		return;
+	}
+
+	guest_mem_make(test, &mem);
+	at = kcore_offset(kcore, mem.page[1]);
+	KUNIT_EXPECT_GT(test, at, 0);
+	KUNIT_ASSERT_EQ(test, guest_page_hide(mem.page[1]), 0);
+	for (i = 0; i < 2; i++) {
+		WRITE_ONCE(is_open, i);
+		memset(buf, 0x3c, PAGE_SIZE);
+		pos = at;
+		KUNIT_EXPECT_EQ(test, kernel_read(kcore, buf, PAGE_SIZE, &pos), PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, buf[0], i ? SECRET + 1 : 0);
+		KUNIT_EXPECT_EQ(test, buf[1], 0);
+	}
+	fput(kcore);
+	kern_unmount(proc);
+	guest_mem_free(test, &mem);
+}
+#endif
+
 /* Only memory that swap backs is hidden. */
 static void other_memory_is_refused(struct kunit *test)
 {
@@ -626,6 +693,9 @@ static struct kunit_case guest_page_cases[] = {
 	KUNIT_CASE_PARAM(unmapped_while_hidden, backing_gen_params),
 	KUNIT_CASE_PARAM(file_access, backing_gen_params),
 	KUNIT_CASE_PARAM(truncated_while_hidden, backing_gen_params),
+#ifdef CONFIG_PROC_KCORE
+	KUNIT_CASE_PARAM(kcore_reads_zeroes, backing_gen_params),
+#endif
 	KUNIT_CASE(other_memory_is_refused),
 	KUNIT_CASE(freed_while_marked),
 	{}
