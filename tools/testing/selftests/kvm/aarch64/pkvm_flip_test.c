@@ -652,7 +652,7 @@ TEST_F_TIMEOUT(flip, i5_teardown_of_a_vm_that_runs, TIMEOUT)
 		struct pkvm_vm *vm = make_vm(false, self->seed);
 		struct khh_vm v = khh_vm_info(vm, PRIVATE_GFN);
 		struct runner r = { .vcpu = pkvm_vcpu0(vm) };
-		uint64_t end = now_ms() + 300, val;
+		uint64_t end = now_ms() + 20000, val;
 		struct khh_call c[] = {
 			KHH_CALL(KHH_pkvm_vcpu_load, v.handle, 0),
 			KHH_CALL(KHH_pkvm_vcpu_put),
@@ -661,7 +661,9 @@ TEST_F_TIMEOUT(flip, i5_teardown_of_a_vm_that_runs, TIMEOUT)
 
 		ASSERT_EQ(pthread_create(&r.tid, NULL, keep_running, &r), 0);
 		pin_to(1);
-		while (now_ms() < end) {
+		while (!READ_ONCE(r.runs) && now_ms() < end)
+			usleep(1000);
+		for (end = now_ms() + 300; now_ms() < end; ) {
 			/* Not yet: the VM lives. */
 			EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, v.handle), -EBUSY);
 			EXPECT_EQ(hvc(KHH_pkvm_reclaim_guest_pages, v.handle, v.guest_pfn,

@@ -2640,8 +2640,12 @@ TEST_F_TIMEOUT(host, i1_i4_race_of_share_and_force_reclaim, TIMEOUT)
 		for (i = 0; i < 2; i++)
 			pkvm_thread_start(&t[i], &vm->vcpus[i], guest_share_all, gfn * PAGE,
 					  1 + 4 * i);
-		/* From the other end, so that they meet, if not in this round. */
-		usleep(100 * round * round);
+		/* From the other end, so that they meet; each other time not at once. */
+		for (i = 0; round & 1 && i < 50000; i++) {
+			if (hvc(KHH_pkvm_host_can_access, pfn) == 1)
+				break;
+			usleep(100);
+		}
 		for (i = RACE_PAGES - 1; i >= 0; i--)
 			ret[i] = hvc(KHH_pkvm_host_force_reclaim, pfn + i);
 		for (val = 0, i = 0; i < 2; i++) {
