@@ -533,7 +533,7 @@ static void op_relax(struct walk *w)
 	else if (gfn >= vm->ipa_pages)
 		want = -ERANGE;
 	else if (vm->slot[rel].kind != W_NONE)
-		want = 0;
+		want = prot & KHH_X && vm->slot[rel].prot & (KHH_DEV | KHH_NC) ? -EINVAL : 0;
 	expect(w, raw(w, cpu, KHH_CALL(KHH_pkvm_host_relax_guest, gfn, prot)), want);
 	if (!want)
 		each_of_leaf(vm, rel, more, prot);
