@@ -683,28 +683,37 @@ TEST_F_TIMEOUT(path, vhost_unshared, TIMEOUT)
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 }
 
+#define UPROBE		"/sys/bus/event_source/devices/uprobe/type"
+
+/* A probe of this process in a file, until what is returned is closed. */
+static int probe_open(int file, off_t off)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr), .type = read_number(UPROBE), .config2 = off,
+	};
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	attr.config1 = (uintptr_t)path;
+	return syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+}
+
 /* A probe in a file is written into the page, as a copy of it. */
 FILE_PATH(uprobe)
 {
-	struct perf_event_attr attr = { .size = sizeof(attr) };
-	long type = read_number("/sys/bus/event_source/devices/uprobe/type");
 	uint32_t nop = 0xd503201f;
-	char path[32], *p;
+	char *p;
 	int fd;
 
-	if (type < 0)
+	if (access(UPROBE, R_OK))
 		SKIP(return, "no CONFIG_UPROBE_EVENTS");
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", h->fd);
-	attr.type = type;
-	attr.config1 = (uintptr_t)path;
-	attr.config2 = w->off;
 	if (w->open) {
 		WRITE_ONCE(*(uint32_t *)w->mem, nop);
 		__builtin___clear_cache(w->mem, w->mem + 4);
 	}
 	p = mmap(NULL, GP_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, h->fd, w->off);
 	ASSERT_NE(p, MAP_FAILED);
-	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	fd = probe_open(h->fd, w->off);
 	if (w->open) {
 		EXPECT_GE(fd, 0) {
 			TH_LOG("errno %d", errno);
@@ -724,26 +733,20 @@ FILE_PATH(uprobe)
 /* A probe that goes compares what it had copied with what is in the file by then. */
 TEST_F_TIMEOUT(file, uprobe_outlives_share, TIMEOUT)
 {
-	struct perf_event_attr attr = { .size = sizeof(attr) };
-	long type = read_number("/sys/bus/event_source/devices/uprobe/type");
 	struct gp_host *h = &self->host;
 	struct gp_window *w = &h->win[GP_SHARED];
 	uint32_t nop = 0xd503201f;
-	char path[32], *p;
+	char *p;
 	int fd;
 
-	if (type < 0)
+	if (access(UPROBE, R_OK))
 		SKIP(return, "no CONFIG_UPROBE_EVENTS");
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", h->fd);
-	attr.type = type;
-	attr.config1 = (uintptr_t)path;
-	attr.config2 = w->off;
 	WRITE_ONCE(*(uint32_t *)w->mem, nop);
 	__builtin___clear_cache(w->mem, w->mem + 4);
 	p = mmap(NULL, GP_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, h->fd, w->off);
 	ASSERT_NE(p, MAP_FAILED);
 	EXPECT_EQ(READ_ONCE(*(uint32_t *)p), nop);
-	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	fd = probe_open(h->fd, w->off);
 	ASSERT_GE(fd, 0);
 	/* The mapping has a page of its own now. */
 	EXPECT_NE(READ_ONCE(*(uint32_t *)p), nop);

@@ -1132,6 +1132,19 @@ static int its_ctrl(int its, uint64_t what)
 	return its_set(its, KVM_DEV_ARM_VGIC_GRP_CTRL, what, 0);
 }
 
+/* An ITS that is ready; its file, or -errno. */
+static int its_create(struct pkvm_vm *vm)
+{
+	struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
+	int ret;
+
+	if (ioctl(vm->fd, KVM_CREATE_DEVICE, &dev))
+		return -errno;
+	ret = its_set(dev.fd, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, ITS_IPA) ?:
+	      its_ctrl(dev.fd, KVM_DEV_ARM_VGIC_CTRL_INIT);
+	return ret ? ret : (int)dev.fd;
+}
+
 /* In memory that is the guest's alone the tables are neither written nor read. */
 static void expect_tables_refused(struct __test_metadata *_metadata,
 				  struct pkvm_vcpu *vcpu, int its, uint64_t seed)
@@ -1151,16 +1164,12 @@ TEST_F_TIMEOUT(one, i5_its_tables, TIMEOUT)
 	int i, its;
 
 	for (i = 0; i < ARRAY_SIZE(backings); i++) {
-		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
 		struct pkvm_opts opts = { .backing = backings[i] };
 		struct pkvm_vm *vm = pkvm_vm_create(&opts);
 		struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
 
-		ASSERT_EQ(ioctl(vm->fd, KVM_CREATE_DEVICE, &dev), 0);
-		its = dev.fd;
-		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ADDR,
-				  KVM_VGIC_ITS_ADDR_TYPE, ITS_IPA), 0);
-		ASSERT_EQ(its_ctrl(its, KVM_DEV_ARM_VGIC_CTRL_INIT), 0);
+		its = its_create(vm);
+		ASSERT_GE(its, 0);
 		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
 				  GITS_BASER + sizeof(baser1), baser1), 0);
 
@@ -1245,16 +1254,12 @@ TEST_F_TIMEOUT(one, i5_lpi_tables, TIMEOUT)
 	int i, t, its;
 
 	for (i = 0; i < ARRAY_SIZE(backings); i++) {
-		struct kvm_create_device dev = { .type = KVM_DEV_TYPE_ARM_VGIC_ITS };
 		struct pkvm_opts opts = { .backing = backings[i] };
 		struct pkvm_vm *vm = pkvm_vm_create(&opts);
 		struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
 
-		ASSERT_EQ(ioctl(vm->fd, KVM_CREATE_DEVICE, &dev), 0);
-		its = dev.fd;
-		ASSERT_EQ(its_set(its, KVM_DEV_ARM_VGIC_GRP_ADDR,
-				  KVM_VGIC_ITS_ADDR_TYPE, ITS_IPA), 0);
-		ASSERT_EQ(its_ctrl(its, KVM_DEV_ARM_VGIC_CTRL_INIT), 0);
+		its = its_create(vm);
+		ASSERT_GE(its, 0);
 		for (t = 0; t < NR_GIC_TABLES; t++)
 			pkvm_must(vcpu, guest_store, TABLE_IPA(t), 0);
 		pkvm_must(vcpu, guest_store, PKVM_GICR_IPA + GICR_PROPBASER,
