@@ -724,20 +724,32 @@ void __guest_page_leak(struct page *page)
 
 /* -------------------------------------------------------------- what is shown */
 
-static int count_entry(pte_t *ptep, unsigned long address, unsigned long next,
+/* Table by table: to get at entries a walk would split what is huge. */
+static int count_table(pmd_t *pmd, unsigned long address, unsigned long end,
 		       struct mm_walk *walk)
 {
-	struct page *page = guest_entry_page(ptep_get(ptep));
 	unsigned long *nr = walk->private;
+	pte_t *start, *ptep;
+	struct page *page;
+	spinlock_t *ptl;
 
-	if (page && PageGuest(page))
-		++*nr;
+	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
+	/* Huge: there are no entries in it. */
+	if (!start)
+		return 0;
+	for (ptep = start; address != end; ptep++, address += PAGE_SIZE) {
+		page = guest_entry_page(ptep_get(ptep));
+		if (page && PageGuest(page))
+			++*nr;
+	}
+	pte_unmap_unlock(start, ptl);
+	cond_resched();
 
 	return 0;
 }
 
 static const struct mm_walk_ops count_entries = {
-	.pte_entry	= count_entry,
+	.pmd_entry	= count_table,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
