@@ -172,7 +172,7 @@ int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
  */
 static int __init keep_preempt_notifiers(void)
 {
-	if (is_hyp_mode_available() && kvm_get_mode() != KVM_MODE_NONE)
+	if (is_hyp_mode_available() && kvm_get_mode() == KVM_MODE_PROTECTED)
 		preempt_notifier_inc();
 
 	return 0;
@@ -289,15 +289,28 @@ static int get_guest_page(gfn_t gfn, unsigned long hva, enum kvm_hold hold,
 	return ret == -EOPNOTSUPP || ret == -EROFS ? -EIO : ret;
 }
 
-static int split_guest_page(gfn_t gfn, unsigned long hva)
+/*
+ * Split the folio behind @hva, if it is there as it was just now. Other VMs wait for
+ * the lock: with it, nothing may be waited for that a VMM can delay, as the fault of a
+ * page that a file system of its own has to fetch.
+ */
+static int split_guest_page(unsigned long hva)
 {
-	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
-	int ret;
+	struct folio *folio;
+	struct page *page;
+	int ret = -EAGAIN;
 
-	guard(mutex)(&split_lock);
-	ret = get_guest_page(gfn, hva, KVM_HOLD_GET, &found);
+	if (mutex_lock_killable(&split_lock))
+		return -EINTR;
+	if (get_user_page_fast_only(hva, FOLL_WRITE, &page)) {
+		folio = page_folio(page);
+		if (folio_test_anon(folio) || folio_test_swapbacked(folio))
+			ret = guest_page_split(page);
+		put_page(page);
+	}
+	mutex_unlock(&split_lock);
 
-	return ret ? ret : guest_page_split(found.page);
+	return ret;
 }
 
 /*
@@ -331,7 +344,7 @@ static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
 		}
 		kvm_release_followed(&found);
 
-		ret = split_guest_page(gfn, hva);
+		ret = split_guest_page(hva);
 		if (ret && ret != -EAGAIN && ret != -EBUSY)
 			return ret;
 		/* Others look at the folio: let them finish. */
@@ -605,15 +618,18 @@ int pkvm_guest_unshare(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return hand_over_page(vcpu, page, gfn, true);
 }
 
-/* The longest run of pages from @gfn on that is contiguous on both sides. */
+/* What EL2 takes in one call: what comes after it would be counted once more. */
+#define MAX_RUN		PTRS_PER_PTE
+
+/* The longest run of pages, up to that, from @gfn on that is contiguous on both sides. */
 static unsigned long guest_run(struct xarray *pages, unsigned long gfn,
 			       struct page *page)
 {
 	unsigned long pfn = page_to_pfn(page), nr = 1;
 	struct page *next;
 
-	while ((next = xa_load(pages, gfn + nr)) && !xa_is_value(next) &&
-	       page_to_pfn(next) == pfn + nr)
+	while (nr < MAX_RUN && (next = xa_load(pages, gfn + nr)) &&
+	       !xa_is_value(next) && page_to_pfn(next) == pfn + nr)
 		nr++;
 
 	return nr;
@@ -623,14 +639,14 @@ static unsigned long guest_run(struct xarray *pages, unsigned long gfn,
  * pkvm_guest_reclaim_all() - Take back all memory of a VM that will not run
  * again.
  * @kvm: the VM, at its end: no vCPU is loaded or will be.
+ * @handle: EL2's name for it, which @kvm need not know yet.
  *
  * EL2 clears each page before it is unpinned here. A page that EL2 would not
  * return is leaked rather than freed: it still is the guest's. May sleep.
  */
-void pkvm_guest_reclaim_all(struct kvm *kvm)
+void pkvm_guest_reclaim_all(struct kvm *kvm, pkvm_handle_t handle)
 {
 	struct xarray *pages = &kvm->arch.pkvm.guest_pages;
-	pkvm_handle_t handle = kvm->arch.pkvm.handle;
 	unsigned long gfn = 0, nr, i, uncharge = 0;
 	struct page *page;
 	int ret;
