@@ -44,6 +44,7 @@
  * @granule: bytes that the faulting entry maps; 0 unless it is a permission fault.
  * @write: of a store.
  * @exec: of an instruction fetch.
+ * @own: memory that is there for all who only read will not do.
  * @logging: the slot's dirty pages are logged: only pages, writable by a write.
  * @vma_size: bytes that the VMA's page size promises, for hugetlbfs; PAGE_SIZE
  *	for all others.
@@ -62,6 +63,7 @@ struct stage2_fault {
 	unsigned long granule;
 	bool write;
 	bool exec;
+	bool own;
 	bool logging;
 	unsigned long vma_size;
 	bool mte_allowed;
@@ -83,6 +85,7 @@ static int describe_fault(struct stage2_fault *fault)
 	fault->granule = 0;
 	fault->write = kvm_is_write_fault(vcpu);
 	fault->exec = kvm_vcpu_trap_is_exec_fault(vcpu);
+	fault->own = false;
 	fault->logging = fault->slot->dirty_bitmap &&
 			 !(fault->slot->flags & KVM_MEM_READONLY);
 
@@ -124,7 +127,7 @@ static int look_up(struct stage2_fault *fault, struct kvm_followed_pfn *found)
 	struct vm_area_struct *vma;
 	int ret = -ENOENT;
 
-	if (fault->write)
+	if (fault->write || fault->own)
 		kfp.foll |= FOLL_WRITE;
 
 	mmap_read_lock(mm);
@@ -414,11 +417,14 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 
 	if (is_protected_kvm_enabled()) {
 		ret = pkvm_s2_map(ipa, size, __pfn_to_phys(pfn), fault->prot);
-		/* EL2 counts fewer blocks than pages. */
-		if (ret == -EBUSY && size > PAGE_SIZE)
-			ret = pkvm_s2_map(fault->fault_ipa & PAGE_MASK, PAGE_SIZE,
-					  __pfn_to_phys(found), fault->prot);
-		return ret;
+		if (ret != -EBUSY || size == PAGE_SIZE)
+			return ret;
+		/* EL2 counts fewer blocks than pages. The page may be there, to read. */
+		ipa = fault->fault_ipa & PAGE_MASK;
+		if (fault->granule == PAGE_SIZE)
+			return pkvm_s2_relax_perms(ipa, PAGE_SIZE, __pfn_to_phys(found),
+						   fault->prot);
+		return pkvm_s2_map(ipa, PAGE_SIZE, __pfn_to_phys(found), fault->prot);
 	}
 
 	return kvm_pgtable_stage2_map(pgt, ipa, size, __pfn_to_phys(pfn),
@@ -495,22 +501,10 @@ static int topup_tables(struct kvm_vcpu *vcpu)
 					  kvm_mmu_cache_min_pages(vcpu->arch.hw_mmu));
 }
 
-static int serve(struct stage2_fault *fault)
+static int map(struct stage2_fault *fault)
 {
 	struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
-	struct kvm_vcpu *vcpu = fault->vcpu;
 	int ret;
-
-	ret = describe_fault(fault);
-	if (ret)
-		return ret;
-
-	/* Only a page that has its permissions changed needs no table. */
-	if (fault->granule != PAGE_SIZE) {
-		ret = topup_tables(vcpu);
-		if (ret)
-			return ret;
-	}
 
 	ret = look_up(fault, &found);
 	if (ret)
@@ -521,6 +515,34 @@ static int serve(struct stage2_fault *fault)
 		return ret;
 
 	return install(fault, &found);
+}
+
+static int serve(struct stage2_fault *fault)
+{
+	int ret;
+
+	ret = describe_fault(fault);
+	if (ret)
+		return ret;
+
+	/* Only a page that has its permissions changed needs no table. */
+	if (fault->granule != PAGE_SIZE) {
+		ret = topup_tables(fault->vcpu);
+		if (ret)
+			return ret;
+	}
+
+	ret = map(fault);
+	/*
+	 * EL2 has counted as many guests' entries as it can of this page: the one of
+	 * zeroes, most likely, which all memory is that nobody has written yet.
+	 */
+	if (ret == -EBUSY && !fault->write) {
+		fault->own = true;
+		ret = map(fault);
+	}
+
+	return ret;
 }
 
 /* -------------------------------------------------------------------- aborts */

@@ -81,30 +81,36 @@ static bool is_block(u64 ipa, phys_addr_t phys, u64 nr_pages)
 	return nr_pages == PTRS_PER_PTE && IS_ALIGNED(ipa | phys, PMD_SIZE);
 }
 
-/* One guest more maps memory. -EBUSY when there are as many as can be counted. */
-static int get_shared(phys_addr_t phys, u64 nr_pages, bool block)
+/* Do as many guests map memory as can be counted? */
+static bool is_full(phys_addr_t phys, u64 nr_pages, bool block)
+{
+	struct hyp_page *page = hyp_phys_to_page(phys);
+	u64 i;
+
+	if (block)
+		return page->nr_blocks == PKVM_MAX_BLOCKS;
+
+	for (i = 0; i < nr_pages; i++) {
+		if (page[i].refcount == USHRT_MAX)
+			return true;
+	}
+
+	return false;
+}
+
+/* One guest more maps memory that is not full. */
+static void get_shared(phys_addr_t phys, u64 nr_pages, bool block)
 {
 	struct hyp_page *page = hyp_phys_to_page(phys);
 	u64 i;
 
 	if (block) {
-		if (page->nr_blocks == PKVM_MAX_BLOCKS)
-			return -EBUSY;
 		page->nr_blocks++;
-		return 0;
+		return;
 	}
 
-	for (i = 0; i < nr_pages; i++) {
-		if (page[i].refcount == USHRT_MAX)
-			goto undo;
+	for (i = 0; i < nr_pages; i++)
 		page[i].refcount++;
-	}
-
-	return 0;
-undo:
-	while (i--)
-		page[i].refcount--;
-	return -EBUSY;
 }
 
 /* A guest's table has let go of a leaf, or of pages that were to be leaves. */
@@ -145,7 +151,10 @@ static u64 unshare_some(struct pkvm_hyp_vm *vm, u64 ipa, u64 end)
 		u64 size = pkvm_leaf_size(&leaf);
 
 		if (kvm_pte_valid(leaf.pte)) {
-			if (nr == UNSHARE_BATCH)
+			/* Without FWB a leaf is cleaned: one block takes long enough. */
+			if (nr == UNSHARE_BATCH ||
+			    (nr && (size != PAGE_SIZE || gone[nr - 1].block) &&
+			     !cpus_have_final_cap(ARM64_HAS_STAGE2_FWB)))
 				break;
 			gone[nr++] = (struct gone) {
 				.ipa	= ALIGN_DOWN(ipa, size),
@@ -182,10 +191,10 @@ static u64 unshare_some(struct pkvm_hyp_vm *vm, u64 ipa, u64 end)
  * Make room for a mapping: @leaf becomes the entry that it will begin at, or that the
  * tables will hang from. -EAGAIN when the very page or block is there, which another
  * vCPU has brought: the guest tries again, and if it lacks a permission then it will
- * say so.
+ * say so. -EBUSY when the memory is @full: the guest keeps what it has there.
  */
 static int make_room(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t phys,
-		     struct pkvm_leaf *leaf)
+		     bool full, struct pkvm_leaf *leaf)
 {
 	bool valid;
 	u64 next;
@@ -195,6 +204,8 @@ static int make_room(struct pkvm_hyp_vm *vm, u64 ipa, u64 size, phys_addr_t phys
 	if (valid && pkvm_leaf_size(leaf) == size && IS_ALIGNED(ipa, size) &&
 	    kvm_pte_to_phys(leaf->pte) == phys)
 		return -EAGAIN;
+	if (full)
+		return -EBUSY;
 	if (!valid && pkvm_leaf_end(leaf, ipa) >= ipa + size)
 		return 0;
 
@@ -290,7 +301,7 @@ static int map_leaf(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, u64 nr_pages,
  * or a @prot that makes no sense; -ERANGE beyond the VM's IPA size; -EPERM for what
  * the host does not own, or would have mapped as memory although it is none;
  * -EBUSY for a page that is mapped 65535 times, or a block that is 255 times and can
- * still be shared page by page; -EAGAIN when it is mapped already; the positive number
+ * still be shared page by page, while what was there stays; -EAGAIN when it is mapped already; the positive number
  * of table pages that are missing when the host must top up.
  */
 int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
@@ -319,7 +330,8 @@ int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 	if (!ret && !memory && !(prot & SHARE_TYPE))
 		ret = -EPERM;
 	if (!ret)
-		ret = make_room(vm, ipa, size, phys, &leaf);
+		ret = make_room(vm, ipa, size, phys,
+				memory && is_full(phys, nr_pages, block), &leaf);
 	if (ret)
 		goto unlock;
 
@@ -329,11 +341,8 @@ int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 		goto unlock;
 	}
 
-	if (memory) {
-		ret = get_shared(phys, nr_pages, block);
-		if (ret)
-			goto unlock;
-	}
+	if (memory)
+		get_shared(phys, nr_pages, block);
 
 	/* Cannot fail: nothing is there, and the tables are at hand. */
 	ret = map_leaf(hyp_vcpu, ipa, nr_pages, phys, prot, block, &leaf);
