@@ -38,6 +38,7 @@ u64 fake_el1[FAKE_SYSREGS], fake_el2[FAKE_SYSREGS];
 DEFINE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
 struct kvm_vcpu_fault_info fake_fault;
 struct fake_mpam fake_mpam[FAKE_CPUS];
+struct fake_monitors fake_monitors[FAKE_CPUS];
 
 struct memblock_region hyp_memory[HYP_MEMBLOCK_REGIONS];
 unsigned int hyp_memblock_nr;
@@ -54,6 +55,7 @@ static unsigned int guest_refs[NR_PAGES];
 
 u64 fake_now;
 u64 fake_cleaned[NR_PAGES], fake_cleared[NR_PAGES], fake_icache[NR_PAGES];
+u64 fake_synced[NR_PAGES];
 struct fake_count fake_count;
 unsigned int fake_irq_after;
 int fake_init_vcpu_ret;
@@ -223,6 +225,8 @@ static void cleaned(void *va, size_t size, bool icache)
 			continue;
 		}
 		fake_cleaned[page] = fake_now;
+		if (!fake_host_tlb[page].pfn)
+			fake_synced[page] = fake_now;
 		if (page_is_zero(phys))
 			fake_cleared[page] = fake_now;
 	}
@@ -235,7 +239,8 @@ void kvm_flush_dcache_to_poc(void *va, size_t size)
 
 void __clean_dcache_guest_page(void *va, size_t size)
 {
-	cleaned(va, size, false);
+	if (!fake_features.fwb)
+		cleaned(va, size, false);
 }
 
 void __invalidate_icache_guest_page(void *va, size_t size)
@@ -799,6 +804,10 @@ void fake_vm_died(u64 vmid)
 		die("a walker still has tables of the dead VMID %lu", vmid);
 }
 
+static phys_addr_t fixmap[FAKE_CPUS];
+static bool fixmap_is_guests[FAKE_CPUS];
+static u8 fixmap_was[FAKE_CPUS][PAGE_SIZE];
+
 /* Somebody writes to or cleans a page on its way: who else can reach it? */
 static void check_alone(phys_addr_t phys)
 {
@@ -821,14 +830,16 @@ static void check_alone(phys_addr_t phys)
 			if (tlb[i].pfn != pfn + 1)
 				continue;
 			vm = vm_by_idx(idx);
-			if (!vm || vm->kvm.arch.pkvm.enabled ||
-			    lookup_tlb(&vm->pgt, slot_gfn(i) * PAGE_SIZE).pfn != pfn + 1)
+			if (!vm || lookup_tlb(&vm->pgt, slot_gfn(i) * PAGE_SIZE).pfn != pfn + 1)
 				die("%#lx is worked on while a TLB has it for a guest", phys);
+			/* Of a protected guest, it may be cleaned, but not changed. */
+			if (vm->kvm.arch.pkvm.enabled) {
+				memcpy(fixmap_was[fake_cpu], host_ptr(phys), PAGE_SIZE);
+				fixmap_is_guests[fake_cpu] = true;
+			}
 		}
 	}
 }
-
-static phys_addr_t fixmap[FAKE_CPUS];
 
 void *hyp_fixmap_map(phys_addr_t phys)
 {
@@ -849,6 +860,10 @@ void hyp_fixmap_unmap(void)
 {
 	if (!fixmap[fake_cpu])
 		die("the fixmap of this CPU is not in use");
+	if (fixmap_is_guests[fake_cpu] &&
+	    memcmp(fixmap_was[fake_cpu], host_ptr(fixmap[fake_cpu]), PAGE_SIZE))
+		die("%#lx is changed while a TLB has it for a guest", fixmap[fake_cpu]);
+	fixmap_is_guests[fake_cpu] = false;
 	__asan_poison_memory_region((void *)(FIXMAP_VIEW + fixmap[fake_cpu]), PAGE_SIZE);
 	fixmap[fake_cpu] = 0;
 }
@@ -942,10 +957,30 @@ u64 fake_isr_el1(void)
  * Return: where its value is. A register that this CPU does not have is the end, as it
  * would be at EL2.
  */
+u64 *fake_el1_reg(enum fake_sysreg reg)
+{
+	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
+
+	/* As long as accesses of the host trap, it may be EL3's. */
+	check(reg != SYS_TRFCR || (monitors->dfr0 & ID_AA64DFR0_EL1_TraceFilt_MASK &&
+				   !(monitors->mdcr & MDCR_EL2_TTRF)));
+
+	return &fake_el1[reg];
+}
+
 u64 *fake_sysreg(u32 reg)
 {
+	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
 	struct fake_mpam *mpam = &fake_mpam[fake_cpu];
 
+	if (reg == SYS_ID_AA64DFR0_EL1)
+		return &monitors->dfr0;
+	if (reg == SYS_MDCR_EL2)
+		return &monitors->mdcr;
+	if (reg == SYS_PMCR_EL0) {
+		check(monitors->dfr0 & ID_AA64DFR0_EL1_PMUVer_MASK);
+		return &monitors->pmcr;
+	}
 	if (reg == SYS_ID_AA64PFR0_EL1)
 		return &mpam->pfr0;
 	if (reg == SYS_ID_AA64PFR1_EL1)

@@ -86,9 +86,13 @@ struct fake_tables {
 extern struct fake_tlb fake_host_tlb[NR_PAGES];
 extern struct fake_tlb *fake_guest_tlb[NR_VMIDS];
 
-/* When each page was cleaned to the point of coherency, all zero or not. */
+/*
+ * When each page was cleaned to the point of coherency, all zero or not, and while the
+ * host could not reach it.
+ */
 extern u64 fake_now;
 extern u64 fake_cleaned[NR_PAGES], fake_cleared[NR_PAGES], fake_icache[NR_PAGES];
+extern u64 fake_synced[NR_PAGES];
 
 /* How often the TLBs were told what. */
 extern struct fake_count {
@@ -113,6 +117,10 @@ extern struct fake_mpam {
 	u64 pfr0, pfr1, idr;
 	u64 mpam2, mpamhcr;
 } fake_mpam[FAKE_CPUS];
+/* What each CPU has that sees what runs there. */
+extern struct fake_monitors {
+	u64 dfr0, pmcr, mdcr;
+} fake_monitors[FAKE_CPUS];
 /* What the proxy of FF-A has for its buffers. */
 extern void *fake_ffa_pages;
 

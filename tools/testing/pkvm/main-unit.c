@@ -11,7 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <nvhe/guest_monitor.h>
 #include <nvhe/guest_mpam.h>
+#include <nvhe/host_smc.h>
+#include <nvhe/leaf.h>
 
 #include "spmc.h"
 #include "unit.h"
@@ -440,6 +443,13 @@ static void test_guest_share(void)
 {
 	u64 pfn = PFN(BLOCK), ipa = 5 << 12;
 	unsigned int handle = start_vm(true);
+	struct kvm_pgtable *pgt = &pkvm_hyp_vcpu_to_hyp_vm(loaded_vcpu())->pgt;
+	struct pkvm_leaf leaf, beyond;
+
+	/* What speculation makes of an address that is none stays in the table. */
+	pkvm_find_leaf(pgt, ipa, &leaf);
+	pkvm_find_leaf(pgt, ipa | 7UL << pgt->ia_bits | 1UL << 63, &beyond);
+	check(beyond.ptep == leaf.ptep);
 
 	is(op_guest_share(ipa), -ENOENT);
 	is(op_guest_unshare(ipa), -ENOENT);
@@ -924,12 +934,105 @@ static void test_mpam(void)
 	check(!cpu_has_mpam());
 }
 
+/* A guest runs while the host has these in use. */
+static void monitors_switch(u64 pmcr, u64 trfcr)
+{
+	struct fake_monitors *cpu = &fake_monitors[fake_cpu];
+
+	cpu->pmcr = pmcr;
+	fake_el1[SYS_TRFCR] = trfcr;
+	pkvm_stop_monitors();
+	check(cpu->pmcr == (pmcr & ~1UL));
+	check(cpu->mdcr & MDCR_EL2_TTRF ? fake_el1[SYS_TRFCR] == trfcr : !fake_el1[SYS_TRFCR]);
+	pkvm_resume_monitors();
+	check(cpu->pmcr == pmcr && fake_el1[SYS_TRFCR] == trfcr);
+}
+
+static void monitors_boot(u64 dfr0)
+{
+	fake_monitors[fake_cpu] = (struct fake_monitors) { .dfr0 = dfr0, .mdcr = 6 };
+	pkvm_init_monitors();
+}
+
+/* No CPU of QEMU traces. Registers that the CPU has not, or EL3 may have, are a bug. */
+static void test_monitors(void)
+{
+	const u64 counters = 6UL << 8, trace = 1UL << 40, other = 15UL << 8;
+	const u64 sys64 = 0x18UL << 26 | 1UL << 25;
+	/* MRS and MSR of TRFCR_EL1; of ACTLR_EL1, its neighbour. */
+	const u64 reads = sys64 | 3UL << 20 | 1UL << 17 | 1UL << 10 | 2UL << 1 | 1;
+	const u64 writes = reads & ~1UL, neighbour = reads & ~(2UL << 1);
+	struct fake_monitors *cpu = &fake_monitors[1];
+
+	fake_cpu = 1;
+	monitors_boot(0);
+	check(cpu->mdcr == 6 && !pkvm_cpu_has_counters());
+	monitors_switch(0, 0);
+	monitors_boot(other);
+	check(cpu->mdcr == 6 && !pkvm_cpu_has_counters());
+	monitors_switch(0, 0);
+	monitors_boot(counters);
+	check(cpu->mdcr == 6 && pkvm_cpu_has_counters());
+	monitors_switch(0x41003041, 0);
+	monitors_switch(0x41003040, 0);
+
+	monitors_boot(counters | trace);
+	check(cpu->mdcr == (6 | MDCR_EL2_TTRF));
+	monitors_switch(0x41003041, 0x43);
+	check(!pkvm_host_begins_to_trace(neighbour) && cpu->mdcr == (6 | MDCR_EL2_TTRF));
+	check(pkvm_host_begins_to_trace(writes) && cpu->mdcr == 6);
+	monitors_switch(0x41003041, 0x43);
+	monitors_switch(0x41003040, 0x3);
+	/* What was on a moment ago is not turned on again. */
+	monitors_switch(0x41003040, 0);
+	/* A CPU that comes back, and one that nobody traced. */
+	monitors_boot(trace);
+	check(cpu->mdcr == (6 | MDCR_EL2_TTRF));
+	monitors_switch(0, 3);
+	check(pkvm_host_begins_to_trace(reads) && cpu->mdcr == 6);
+	fake_cpu = 2;
+	monitors_boot(trace);
+	monitors_switch(0, 3);
+	fake_cpu = 0;
+}
+
+/* Services that serve their caller at its own exception level would serve EL2. */
+static void test_host_smc(void)
+{
+	static const struct {
+		u32 from, to;
+		bool allowed;
+	} standard[] = {
+		{ 0x000, 0x03f, false },	/* PSCI has a proxy; SDEI */
+		{ 0x040, 0x10f, true },		/* MM, TRNG, FF-A, errata */
+		{ 0x110, 0x12f, false },	/* DRTM */
+		{ 0x130, 0x14f, true },		/* PCI */
+		{ 0x150, 0xffff, false },	/* RMI, and what nobody knows */
+	};
+	static const u32 kinds[] = { 0x80000000, 0xc0000000, 0x00000000, 0x40000000 };
+
+	for (u32 kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+		for (u32 i = 0; i < ARRAY_SIZE(standard); i++) {
+			for (u32 nr = standard[i].from; nr <= standard[i].to; nr++) {
+				u32 id = kinds[kind] | 4 << 24 | nr;
+
+				check(pkvm_host_smc_allowed(id) == standard[i].allowed);
+				/* A hint is not a number; other owners' numbers are theirs. */
+				check(pkvm_host_smc_allowed(id | 1 << 16) == standard[i].allowed);
+				check(pkvm_host_smc_allowed(id & ~(4 << 24)));
+				check(pkvm_host_smc_allowed(id | 2 << 24));
+				check(pkvm_host_smc_allowed(id | 0x30 << 24));
+			}
+		}
+	}
+}
+
 static const struct unit tests[] = {
 	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
-	T(recycle), T(mpam), T(walk),
+	T(recycle), T(mpam), T(monitors), T(host_smc), T(walk),
 };
 
 #define NR_OWN		ARRAY_SIZE(tests)

@@ -101,6 +101,13 @@ static void check_scrubbed(u64 phys, u64 size, bool link)
 	}
 }
 
+/* A page that changes hands has one value, whatever the host had in the caches. */
+static void check_synced(u64 phys)
+{
+	if (fake_synced[page_index(phys)] != fake_now)
+		die("the page %#lx was not cleaned while the host could not reach it", phys);
+}
+
 /* --- the host and EL2 */
 
 /**
@@ -730,6 +737,7 @@ static long op_return_page(u64 pfn, u64 gfn)
 		want = -EPERM;
 	ret = __pkvm_host_donate_guest(loaded_vcpu(), pfn, gfn, 1);
 	if (!want) {
+		check_synced(s->phys);
 		s->shared = false;
 		mpage(s->phys)->lent = false;
 		this_vcpu()->unsharing = 0;
@@ -785,9 +793,9 @@ long op_donate_guest(u64 pfn, u64 gfn, u64 nr)
 			.owner = OWNER_GUEST, .vm = vm - m.vm, .gfn = gfn + i,
 		};
 		vm->nr_pages++;
-		if (fake_cleaned[page_index(phys)] != fake_now ||
-		    fake_icache[page_index(phys)] != fake_now)
-			die("the page %#lx went to a guest without being cleaned", phys);
+		check_synced(phys);
+		if (fake_icache[page_index(phys)] != fake_now)
+			die("the page %#lx went to a guest with old instructions", phys);
 		page_write(phys);
 	}
 	if (host_mc()->head != left.head || host_mc()->nr_pages != left.nr_pages)
@@ -829,6 +837,7 @@ long op_guest_share(u64 ipa)
 	guest_runs();
 	ret = __pkvm_guest_share_host(loaded_vcpu(), ipa);
 	if (!want) {
+		check_synced(s->phys);
 		s->shared = true;
 		mpage(s->phys)->lent = true;
 	}
@@ -1132,6 +1141,16 @@ long op_share_guest(u64 pfn, u64 gfn, u64 nr, u64 prot)
 		goto call;
 	}
 
+	/* What cannot be counted once more costs the guest nothing. */
+	for (u64 i = 0; memory && i < (block ? 1 : nr); i++) {
+		struct mpage *p = mpage(phys + i * PAGE_SIZE);
+
+		if (block ? p->blocks == 255 : p->maps == 65535) {
+			want = -EBUSY;
+			goto call;
+		}
+	}
+
 	for (u64 i = 0; i < nr; i++) {
 		check(gfn_slot(gfn + i) >= 0);
 		model_unshare(vm, gfn_slot(gfn + i));
@@ -1141,12 +1160,6 @@ call:
 	tables_taken("host_share_guest", ret, gfn << 12, nr, block);
 	if (!want && ret > 0)
 		want = ret;
-	if (!want && memory && block && mpage(phys)->blocks == 255)
-		want = -EBUSY;
-	for (u64 i = 0; !want && memory && !block && i < nr; i++) {
-		if (mpage(phys + i * PAGE_SIZE)->maps == 65535)
-			want = -EBUSY;
-	}
 	if (!want) {
 		for (u64 i = 0; i < nr; i++) {
 			*slot_at(vm, gfn + i) = (struct mslot) {

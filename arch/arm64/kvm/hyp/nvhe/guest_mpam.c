@@ -24,6 +24,9 @@
 #define MPAM2_EL2_EnMPAMSM		BIT(50)
 #define MPAM2_EL2_TIDR			BIT(58)
 
+/* The firmware has it, and the host said so on its command line. */
+bool hyp_no_mpam;
+
 /* What the CPU had before the guest. */
 struct host_mpam {
 	u64 mpam2;

@@ -97,7 +97,7 @@ static struct pkvm_hyp_vcpu *mpidr_to_hyp_vcpu(struct pkvm_hyp_vm *hyp_vm,
 		return NULL;
 
 	for (i = 0; i < hyp_vm->nr_vcpus; i++) {
-		if (kvm_vcpu_get_mpidr_aff(&hyp_vm->vcpus[i]->vcpu) == mpidr)
+		if (pkvm_vcpu_affinity(hyp_vm->vcpus[i]) == mpidr)
 			return hyp_vm->vcpus[i];
 	}
 
@@ -153,7 +153,7 @@ static long guest_affinity_info(struct pkvm_hyp_vcpu *caller, u64 mpidr,
 	for (i = 0; i < hyp_vm->nr_vcpus; i++) {
 		struct pkvm_hyp_vcpu *hyp_vcpu = hyp_vm->vcpus[i];
 
-		if ((kvm_vcpu_get_mpidr_aff(&hyp_vcpu->vcpu) ^ mpidr) & mask)
+		if ((pkvm_vcpu_affinity(hyp_vcpu) ^ mpidr) & mask)
 			continue;
 
 		switch (READ_ONCE(hyp_vcpu->power_state)) {

@@ -42,6 +42,7 @@
 #include <hyp/adjust_pc.h>
 
 #include <nvhe/fixed_config.h>
+#include <nvhe/guest_monitor.h>
 #include <nvhe/guest_regs.h>
 #include <nvhe/guest_stage2.h>
 #include <nvhe/vm_table.h>
@@ -163,6 +164,18 @@ static u64 vcpu_id_to_mpidr(unsigned int id)
 }
 
 /**
+ * pkvm_vcpu_affinity() - How the guest's PSCI calls name a vCPU.
+ * @hyp_vcpu: the vCPU, which another CPU may be giving its reset state: MPIDR_EL1 is
+ *	0 for a moment there.
+ *
+ * Return: the affinity fields of its MPIDR_EL1.
+ */
+u64 pkvm_vcpu_affinity(const struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	return vcpu_id_to_mpidr(hyp_vcpu->vcpu.vcpu_id) & MPIDR_HWID_BITMASK;
+}
+
+/**
  * pkvm_init_protected_vcpu() - Make the registers of a protected vCPU.
  * @hyp_vcpu: the vCPU, zeroed but for its ids, kvm and hw_mmu; not yet among
  *	the VM's vCPUs.
@@ -226,12 +239,11 @@ void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 			       bool be)
 {
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
-	u64 mpidr = __vcpu_sys_reg(vcpu, MPIDR_EL1);
 
 	memset(&vcpu->arch.ctxt, 0, sizeof(vcpu->arch.ctxt));
 	memset(&vcpu->arch.fault, 0, sizeof(vcpu->arch.fault));
 
-	__vcpu_sys_reg(vcpu, MPIDR_EL1) = mpidr;
+	__vcpu_sys_reg(vcpu, MPIDR_EL1) = vcpu_id_to_mpidr(vcpu->vcpu_id);
 	__vcpu_sys_reg(vcpu, SCTLR_EL1) = GUEST_RESET_SCTLR |
 					  (be ? SCTLR_ELx_EE : 0);
 	*vcpu_cpsr(vcpu) = GUEST_RESET_PSTATE;
@@ -426,30 +438,6 @@ static void sync_vtimer(struct kvm_vcpu *vcpu)
 	__vcpu_sys_reg(vcpu, CNTV_CVAL_EL0) = read_sysreg_el0(SYS_CNTV_CVAL);
 }
 
-/*
- * The host's trace follows EL1 and EL0, whoever they are, into a buffer that need not
- * be TRBE's: none of it in a protected guest. Returns what resume_trace() wants.
- */
-static u64 stop_trace(void)
-{
-	u64 trfcr;
-
-	if (!FIELD_GET(ID_AA64DFR0_EL1_TraceFilt_MASK, read_sysreg(id_aa64dfr0_el1)))
-		return 0;
-
-	trfcr = read_sysreg_el1(SYS_TRFCR);
-	if (trfcr)
-		write_sysreg_el1(0, SYS_TRFCR);
-
-	return trfcr;
-}
-
-static void resume_trace(u64 trfcr)
-{
-	if (trfcr)
-		write_sysreg_el1(trfcr, SYS_TRFCR);
-}
-
 /* An exception at the next entry, while the context is in memory. */
 static void inject_sync(struct kvm_vcpu *vcpu, u64 esr)
 {
@@ -620,9 +608,13 @@ static void exit_mmio(struct pkvm_hyp_vcpu *hyp_vcpu, u64 esr)
 static void exit_abort(struct pkvm_hyp_vcpu *hyp_vcpu, u64 esr)
 {
 	struct kvm_vcpu_fault_info *fault = &hyp_vcpu->vcpu.arch.fault;
+	u64 far = fault->far_el2 & HOST_FAR_MASK;
 
-	show_fault(hyp_vcpu, esr & HOST_ABORT_ESR_MASK,
-		   fault->far_el2 & HOST_FAR_MASK, fault->hpfar_el2, 0);
+	/* Of a fetch it is the PC. */
+	if (kvm_vcpu_trap_is_iabt(&hyp_vcpu->vcpu))
+		far = 0;
+
+	show_fault(hyp_vcpu, esr & HOST_ABORT_ESR_MASK, far, fault->hpfar_el2, 0);
 }
 
 static void exit_trap(struct pkvm_hyp_vcpu *hyp_vcpu)
@@ -704,7 +696,6 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 	u32 exit_code;
-	u64 trfcr;
 	int ret;
 
 	/* Cleared for good when the guest enters AArch32 state. */
@@ -726,11 +717,11 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	/* Time is the CPU's: the host can neither move nor stop it. */
 	write_sysreg(0, cntvoff_el2);
 	flush_vtimer(vcpu);
-	trfcr = stop_trace();
+	pkvm_stop_monitors();
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
-	resume_trace(trfcr);
+	pkvm_resume_monitors();
 	sync_vtimer(vcpu);
 	fpsimd_sve_sync(vcpu);
 	sync_host_vcpu(hyp_vcpu, exit_code);

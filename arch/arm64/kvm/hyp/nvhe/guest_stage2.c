@@ -118,12 +118,20 @@ static void guest_s2_put_page(void *addr)
 	hyp_put_page(&current_vm->pool, addr);
 }
 
-/* The fixmap shows one page at a time; a leaf may be a block. */
+/*
+ * The fixmap shows one page at a time; a leaf may be a block. An ordinary guest needs
+ * no maintenance where stage 2 forces its accesses to be cacheable. A protected one
+ * does: for the sake of guest_sync_page().
+ */
 static void clean_dcache_guest_page(void *va, size_t size)
 {
 	size_t i;
 
 	for (i = 0; i < size; i += PAGE_SIZE) {
+		if (current_vm->kvm.arch.pkvm.enabled) {
+			guest_sync_page(__hyp_pa(va) + i);
+			continue;
+		}
 		__clean_dcache_guest_page(hyp_fixmap_map(__hyp_pa(va) + i), PAGE_SIZE);
 		hyp_fixmap_unmap();
 	}
@@ -498,6 +506,22 @@ void guest_scrub_page(phys_addr_t phys)
 
 	memset(va, 0, PAGE_SIZE);
 	kvm_flush_dcache_to_poc(va, PAGE_SIZE);
+	hyp_fixmap_unmap();
+}
+
+/**
+ * guest_sync_page() - Let a page have one value, in the caches and behind them.
+ * @phys: the page, which the host cannot reach: not yet, or no more.
+ *
+ * The host may have a non-cacheable alias, since its stage 2 does not force a type.
+ * Through it a page that the guest shares would show what the guest has overwritten
+ * since, and what the host has put behind a line of the cache would replace, when that
+ * line goes, what the guest has found in it. Source: Arm ARM B2.16, mismatched memory
+ * attributes.
+ */
+void guest_sync_page(phys_addr_t phys)
+{
+	kvm_flush_dcache_to_poc(hyp_fixmap_map(phys), PAGE_SIZE);
 	hyp_fixmap_unmap();
 }
 

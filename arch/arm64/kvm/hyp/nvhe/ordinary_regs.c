@@ -29,6 +29,7 @@
 
 #include <hyp/adjust_pc.h>
 
+#include <nvhe/guest_monitor.h>
 #include <nvhe/guest_regs.h>
 #include <nvhe/mem_protect.h>
 #include <nvhe/vm_table.h>
@@ -237,6 +238,19 @@ static u64 ordinary_mdcr(const struct kvm_vcpu *host_vcpu)
 	       (READ_ONCE(host_vcpu->arch.mdcr_el2) & HOST_MDCR_MASK);
 }
 
+/*
+ * Which counters run for the guest only, and which for the host only. All of them are
+ * the host's, who can turn each on or off by itself.
+ */
+static void flush_pmu_events(struct kvm_vcpu *vcpu, const struct kvm_vcpu *host_vcpu)
+{
+#ifdef CONFIG_HW_PERF_EVENTS
+	/* Elsewhere their registers are undefined, here too. */
+	vcpu->arch.pmu.events = pkvm_cpu_has_counters() ? host_vcpu->arch.pmu.events :
+				(struct kvm_pmu_events) {};
+#endif
+}
+
 /* The guest's own or those of the VMM's debugger, both in the host's vCPU. */
 static struct kvm_guest_debug_arch *ordinary_debug_ptr(struct kvm_vcpu *host_vcpu)
 {
@@ -426,6 +440,7 @@ int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	fpsimd_sve_flush();
 	pkvm_flush_debug_flags(vcpu);
 	pkvm_flush_ptrauth(vcpu);
+	flush_pmu_events(vcpu, host_vcpu);
 	vcpu->arch.mdcr_el2 = ordinary_mdcr(host_vcpu);
 	vcpu->arch.vsesr_el2 = READ_ONCE(host_vcpu->arch.vsesr_el2) & HOST_VSESR_MASK;
 	vcpu->arch.debug_ptr = ordinary_debug_ptr(host_vcpu);

@@ -279,8 +279,10 @@ static int host_return_page(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, phys_addr_t
 	/* The entry is at the last level since it was shared: no split. */
 	if (!ret)
 		ret = host_set_guest(vm, phys, ipa >> PAGE_SHIFT, 1);
-	if (!ret)
+	if (!ret) {
+		guest_sync_page(phys);
 		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_OWNED);
+	}
 
 	unlock_host_and_guest(vm);
 
@@ -402,6 +404,7 @@ int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 		goto unlock;
 	}
 
+	guest_sync_page(phys);
 	prot = pkvm_mkstate(PKVM_HOST_MEM_PROT, PKVM_PAGE_SHARED_BORROWED);
 	ret = host_stage2_idmap_locked(phys, PAGE_SIZE, prot);
 	if (!ret)

@@ -182,14 +182,15 @@ void fake_tlbi_hyp(unsigned long va);
 
 /* System registers */
 enum fake_sysreg {
-	SYS_SCTLR, SYS_VBAR, SYS_ESR, SYS_FAR, SYS_ELR, SYS_SPSR,
+	SYS_SCTLR, SYS_VBAR, SYS_ESR, SYS_FAR, SYS_ELR, SYS_SPSR, SYS_TRFCR,
 	FAKE_SYSREGS
 };
 
 extern u64 fake_el1[FAKE_SYSREGS], fake_el2[FAKE_SYSREGS];
-#define read_sysreg_el1(r)	(fake_el1[r])
+u64 *fake_el1_reg(enum fake_sysreg reg);
+#define read_sysreg_el1(r)	(*fake_el1_reg(r))
 #define read_sysreg_el2(r)	(fake_el2[r])
-#define write_sysreg_el1(v, r)	(fake_el1[r] = (v))
+#define write_sysreg_el1(v, r)	(*fake_el1_reg(r) = (v))
 #define write_sysreg_el2(v, r)	(fake_el2[r] = (v))
 u64 fake_isr_el1(void);
 #define read_sysreg(r)		fake_##r()

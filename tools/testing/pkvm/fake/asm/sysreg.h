@@ -5,6 +5,10 @@
 
 #include <linux/bits.h>
 
+#define ID_AA64DFR0_EL1_PMUVer_MASK	GENMASK(11, 8)
+#define ID_AA64DFR0_EL1_PMUVer_NI	0
+#define ID_AA64DFR0_EL1_PMUVer_IMP_DEF	15
+#define ID_AA64DFR0_EL1_TraceFilt_MASK	GENMASK(43, 40)
 #define ID_AA64MMFR0_EL1_PARANGE_SHIFT	0
 #define ID_AA64MMFR0_EL1_PARANGE_48	5
 #define ID_AA64MMFR0_EL1_PARANGE_52	6
@@ -16,8 +20,12 @@
 /* Those that have no other name than their number. */
 #define sys_reg(op0, op1, crn, crm, op2) \
 	((op0) << 19 | (op1) << 16 | (crn) << 12 | (crm) << 8 | (op2) << 5)
+#define SYS_ID_AA64DFR0_EL1		sys_reg(3, 0, 0, 5, 0)
 #define SYS_ID_AA64PFR0_EL1		sys_reg(3, 0, 0, 4, 0)
 #define SYS_ID_AA64PFR1_EL1		sys_reg(3, 0, 0, 4, 1)
+#define SYS_PMCR_EL0			sys_reg(3, 3, 9, 12, 0)
+#define SYS_MDCR_EL2			sys_reg(3, 4, 1, 1, 1)
+#define SYS_TRFCR_EL1			sys_reg(3, 0, 1, 2, 1)
 #define SYS_MPAMHCR_EL2			sys_reg(3, 4, 10, 4, 0)
 #define SYS_MPAM2_EL2			sys_reg(3, 4, 10, 5, 0)
 

@@ -545,4 +545,61 @@ TEST_F_TIMEOUT(touch, i5_relay_of_cpu_on, TIMEOUT)
 	EXPECT_TRUE(guest_has_it_all(self));
 }
 
+/* 0, or why the kernel does not turn the CPU off or on. */
+static int set_online(int cpu, bool online)
+{
+	char path[64];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	err = write(fd, online ? "1" : "0", 1) == 1 ? 0 : errno;
+	close(fd);
+	return err;
+}
+
+/*
+ * S73: a CPU that was off starts at EL2, and stage 2 is on before the host has it
+ * again. So look at once, before a guest runs there, whose exit would turn it on.
+ */
+TEST_F_TIMEOUT(touch, i1_i5_cpu_that_comes_back, TIMEOUT)
+{
+	struct pkvm_vm *other;
+	cpu_set_t all, one;
+	uint64_t val;
+	int i, err;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two CPUs");
+	ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+	for (i = 0; i < 3; i++) {
+		err = set_online(1, false);
+		if (!i && (err == ENOENT || err == EPERM || err == EOPNOTSUPP))
+			SKIP(return, "CPUs cannot be turned off here");
+		ASSERT_EQ(err, 0);
+		EXPECT_TRUE(guest_has_it_all(self));
+		ASSERT_EQ(set_online(1, true), 0);
+
+		CPU_ZERO(&one);
+		CPU_SET(1, &one);
+		ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+		EXPECT_EQ(khh_peek(self->private.guest_pfn, 0, &val), EFAULT) {
+			TH_LOG("the host reads %#lx", val);
+		}
+		EXPECT_EQ(khh_poke(self->private.guest_pfn, 0, KHH_ANYTHING), EFAULT);
+		EXPECT_EQ(khh_peek(self->lent.guest_pfn, 0, &val), 0);
+		EXPECT_TRUE(guest_has_it_all(self));
+		EXPECT_EQ(khh_peek(self->private.guest_pfn, 0, &val), EFAULT);
+		other = pkvm_vm_create(NULL);
+		pkvm_must(pkvm_vcpu0(other), guest_fill, PKVM_MEM_IPA, 16 * PAGE, i);
+		EXPECT_EQ(pkvm_must(pkvm_vcpu0(other), guest_verify, PKVM_MEM_IPA,
+				    16 * PAGE, i), 0);
+		pkvm_vm_free(other);
+		/* It is forgotten at a CPU that goes off: all of them again. */
+		ASSERT_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
+	}
+}
+
 TEST_HARNESS_MAIN

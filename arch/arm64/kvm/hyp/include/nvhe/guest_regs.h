@@ -19,6 +19,7 @@ static inline struct pkvm_hyp_vcpu *to_pkvm_hyp_vcpu(struct kvm_vcpu *vcpu)
 int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 			     const struct kvm_vcpu *host_vcpu);
 int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu);
+u64 pkvm_vcpu_affinity(const struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 			       bool be);
 struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if);

@@ -57,7 +57,11 @@ static inline void pkvm_find_leaf(const struct kvm_pgtable *pgt, u64 addr,
 {
 	s8 level = pgt->start_level;
 	kvm_pte_t *table = (kvm_pte_t *)pgt->pgd, pte;
-	u64 idx = addr >> kvm_granule_shift(level);
+	u64 idx;
+
+	/* No more than the table has, where speculation runs past the caller's check. */
+	addr &= BIT_ULL(pgt->ia_bits) - 1;
+	idx = addr >> kvm_granule_shift(level);
 
 	while (pkvm_entry_is_table(pte = READ_ONCE(table[idx]), level)) {
 		table = hyp_phys_to_virt(kvm_pte_to_phys(pte));

@@ -117,6 +117,7 @@ struct pkvm_opts {
 	bool all_on;			/* do not power off the secondary vCPUs */
 	bool no_gic;
 	bool sve;			/* give the vCPUs of an ordinary VM SVE */
+	bool pmu;			/* and counters; not set up yet */
 	bool late_init;			/* pkvm_vcpu_init() only for vCPU 0 */
 	size_t mem_size;		/* at PKVM_MEM_IPA; 0 means 1 MiB */
 	enum pkvm_backing backing;
@@ -131,6 +132,7 @@ struct pkvm_vm {
 	int nr_vcpus;
 	bool ordinary;
 	bool sve;
+	bool pmu;
 	struct pkvm_vcpu vcpus[PKVM_MAX_VCPUS];
 	void *image;
 	size_t image_size;

@@ -706,6 +706,8 @@ int pkvm_vcpu_init(struct pkvm_vcpu *vcpu, bool power_off)
 	}
 	if (vcpu->vm->sve)
 		init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
+	if (vcpu->vm->pmu)
+		init.features[0] |= 1 << KVM_ARM_VCPU_PMU_V3;
 	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
 		return -errno;
 	if (vcpu->vm->sve && ioctl(vcpu->fd, KVM_ARM_VCPU_FINALIZE, &(int){ KVM_ARM_VCPU_SVE }) &&
@@ -748,6 +750,7 @@ struct pkvm_vm *pkvm_vm_create(const struct pkvm_opts *opts)
 	TEST_ASSERT(vm->nr_vcpus <= PKVM_MAX_VCPUS, "too many vCPUs");
 	vm->ordinary = opts->ordinary || pkvm_forced_ordinary();
 	vm->sve = opts->sve;
+	vm->pmu = opts->pmu;
 	if (!vm->ordinary)
 		type |= KVM_VM_TYPE_ARM_PROTECTED;
 
