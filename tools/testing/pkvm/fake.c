@@ -318,9 +318,9 @@ static struct {
 static struct {
 	hyp_spinlock_t *lock;
 	int rank;
-} held[8];
+} held[FAKE_CPUS][8];
 
-static int nr_held;
+static int nr_held[FAKE_CPUS];
 
 static int column(const char *line, const char *at)
 {
@@ -407,22 +407,24 @@ void fake_lock(hyp_spinlock_t *lock, const char *words)
 		die("a lock of no known rank: %s", words);
 	if (lock->owner)
 		die("%s is held already: a deadlock", words);
-	for (int i = 0; i < nr_held; i++) {
-		if (held[i].rank >= rank)
+	for (int i = 0; i < nr_held[fake_cpu]; i++) {
+		if (held[fake_cpu][i].rank >= rank)
 			die("%s taken out of order, below a lock of rank %d", words,
-			    held[i].rank);
+			    held[fake_cpu][i].rank);
 	}
 	lock->owner = fake_cpu + 1;
-	held[nr_held].lock = lock;
-	held[nr_held++].rank = rank;
+	held[fake_cpu][nr_held[fake_cpu]].lock = lock;
+	held[fake_cpu][nr_held[fake_cpu]++].rank = rank;
 }
 
 void fake_unlock(hyp_spinlock_t *lock)
 {
-	if (!nr_held || held[nr_held - 1].lock != lock || lock->owner != fake_cpu + 1)
+	int nr = nr_held[fake_cpu];
+
+	if (!nr || held[fake_cpu][nr - 1].lock != lock || lock->owner != fake_cpu + 1)
 		die("a lock is dropped that was not taken last");
 	lock->owner = 0;
-	nr_held--;
+	nr_held[fake_cpu]--;
 	if (fake_other_cpu && lock == &vm_table_lock) {
 		void (*fn)(void) = fake_other_cpu;
 
@@ -438,13 +440,14 @@ void fake_assert_held(hyp_spinlock_t *lock, const char *words)
 }
 
 /**
- * fake_locks_held() - How many locks are held?
+ * fake_locks_held() - How many locks does a CPU hold?
+ * @cpu: the CPU.
  *
  * Return: their number.
  */
-int fake_locks_held(void)
+int fake_locks_held(unsigned int cpu)
 {
-	return nr_held;
+	return nr_held[cpu];
 }
 
 /* --- TLBs */
@@ -776,7 +779,7 @@ static void sync_guest(struct pkvm_hyp_vm *vm)
  */
 void fake_tlb_sync(void)
 {
-	check(!nr_held);
+	check(!nr_held[fake_cpu]);
 	sync_host();
 	for (unsigned int idx = 0; idx < KVM_MAX_PVMS; idx++) {
 		struct pkvm_hyp_vm *vm = vm_by_idx(idx);
@@ -941,7 +944,7 @@ bool pkvm_guest_is_unsharing(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	check(hyp_vcpu->vcpu.arch.fake_unsharing);
-	check(!fake_locks_held());
+	check(!fake_locks_held(fake_cpu));
 	hyp_vcpu->vcpu.arch.fake_unsharing = 0;
 }
 

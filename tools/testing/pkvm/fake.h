@@ -132,7 +132,7 @@ void fake_step(void);
 void fake_tlb_sync(void);
 void fake_vm_died(u64 vmid);
 bool fake_el2_maps(phys_addr_t phys);
-int fake_locks_held(void);
+int fake_locks_held(unsigned int cpu);
 const char *fake_lock_ranks(const char *header);
 
 int page_index(phys_addr_t phys);

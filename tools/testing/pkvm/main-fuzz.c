@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The walk as a target of libFuzzer: its bytes choose the machine and each step, and
- * the model is the oracle. Built only where clang is.
+ * A walk as a target of libFuzzer: its bytes choose the machine and each step, and
+ * the model is the oracle. Which walk, the Makefile says in WALK. Built only where
+ * clang is.
  */
-#include "model.h"
+#include "walk.h"
 
 #define MAX_STEPS	400
 
@@ -16,10 +17,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		die("the order of the locks in ownership.h: %s", wrong);
 	if (!size)
 		return 0;
-	walk_boot(&r);
-	for (int i = 0; i < MAX_STEPS && walk_step(&r); i++)
+	WALK.boot(&r);
+	for (int i = 0; i < MAX_STEPS && WALK.step(&r); i++)
 		;
-	walk_end();
+	WALK.end();
 
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 #include "spmc.h"
 #include "unit.h"
+#include "walk.h"
 
 /* The CPUs that the tests of this directory run on. */
 static const struct fake_features machines[] = {
@@ -867,12 +868,13 @@ static void test_recycle(void)
 	is(op_host_touch(DEVICE), 0);
 }
 
+static const struct walk *walk;
 static unsigned long walk_seed, walk_at;
 
 static void walk_where(void)
 {
-	fprintf(stderr, "at step %lu of: walk --seed %lu --steps %lu\n", walk_at, walk_seed,
-		walk_at + 1);
+	fprintf(stderr, "at step %lu of: walk%s --seed %lu --steps %lu\n", walk_at,
+		walk == &walk_ffa ? " --ffa" : "", walk_seed, walk_at + 1);
 }
 
 void __asan_on_error(void)
@@ -882,21 +884,32 @@ void __asan_on_error(void)
 }
 
 /* A short one of each seed; the rest is for the program of that name. */
-static void test_walk(void)
+static void short_walks(const struct walk *w, unsigned int steps)
 {
 	/* It chooses its machine itself. */
 	if (fake_features.pa_bits != 40)
 		return;
+	walk = w;
 	fake_where = walk_where;
 	for (walk_seed = 1; walk_seed <= 3; walk_seed++) {
 		struct random r = { .state = walk_seed * 0x9e3779b97f4a7c15UL + 1 };
 
-		walk_boot(&r);
-		for (walk_at = 0; walk_at < 300; walk_at++)
-			walk_step(&r);
-		walk_end();
+		walk->boot(&r);
+		for (walk_at = 0; walk_at < steps; walk_at++)
+			walk->step(&r);
+		walk->end();
 	}
 	fake_where = NULL;
+}
+
+static void test_walk(void)
+{
+	short_walks(&walk_calls, 300);
+}
+
+static void test_walk_ffa(void)
+{
+	short_walks(&walk_ffa, 500);
 }
 
 /* What the CPU that runs has for a guest, and that the host finds what it left. */
@@ -1032,7 +1045,7 @@ static const struct unit tests[] = {
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
-	T(recycle), T(mpam), T(monitors), T(host_smc), T(walk),
+	T(recycle), T(mpam), T(monitors), T(host_smc), T(walk), T(walk_ffa),
 };
 
 #define NR_OWN		ARRAY_SIZE(tests)

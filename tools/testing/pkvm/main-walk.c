@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The walk from the command line.
+ * The walks from the command line.
  *
- *	walk [--steps N] [--seed N]
+ *	walk [--ffa] [--steps N] [--seed N]
  *
  * Says where it was when something is wrong: the same arguments lead there again.
  */
 #include <getopt.h>
 
-#include "model.h"
+#include "walk.h"
 
 #define STEPS_PER_BOOT	4000
 
+static const struct walk *walk = &walk_calls;
 static unsigned long seed = 1, steps = 2000, step;
 
 static void where(void)
 {
-	fprintf(stderr, "at step %lu of: walk --seed %lu --steps %lu\n", step, seed, step + 1);
+	fprintf(stderr, "at step %lu of: walk%s --seed %lu --steps %lu\n", step,
+		walk == &walk_ffa ? " --ffa" : "", seed, step + 1);
 }
 
 void __asan_on_error(void)
@@ -29,17 +31,20 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "steps", required_argument, NULL, 'n' },
 		{ "seed", required_argument, NULL, 's' },
+		{ "ffa", no_argument, NULL, 'f' },
 		{ }
 	};
 	struct random r = { 0 };
 	const char *wrong;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "n:s:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "n:s:f", options, NULL)) != -1) {
 		if (c == 'n')
 			steps = strtoul(optarg, NULL, 0);
 		else if (c == 's')
 			seed = strtoul(optarg, NULL, 0);
+		else if (c == 'f')
+			walk = &walk_ffa;
 		else
 			return 2;
 	}
@@ -51,13 +56,13 @@ int main(int argc, char **argv)
 	for (step = 0; step < steps; step++) {
 		if (!(step % STEPS_PER_BOOT)) {
 			if (step)
-				walk_end();
-			walk_boot(&r);
+				walk->end();
+			walk->boot(&r);
 		}
-		walk_step(&r);
+		walk->step(&r);
 	}
-	walk_end();
-	printf("# %lu steps, seed %lu\n", steps, seed);
+	walk->end();
+	printf("# %lu steps of %s, seed %lu\n", steps, walk->name, seed);
 
 	return 0;
 }

@@ -250,6 +250,21 @@ static void host_entry_check(phys_addr_t phys, u64 pte, int level)
 		    want);
 }
 
+/* The first page of memory from an address on; all ones behind the last. */
+static u64 next_memory(u64 at)
+{
+	static const u64 starts[] = { MEM0, MEM1, MEM2 };
+
+	for (size_t i = 0; page_index(at) < 0; i++) {
+		if (i == ARRAY_SIZE(starts))
+			return -1UL;
+		if (at < starts[i])
+			return starts[i];
+	}
+
+	return at;
+}
+
 static void host_leaf(struct table_walk *w, u64 ia, u64 pte, int level)
 {
 	u64 *seen = w->arg, end = ia + level_size(level), at;
@@ -262,12 +277,7 @@ static void host_leaf(struct table_walk *w, u64 ia, u64 pte, int level)
 		if (pte != want)
 			die("the host's entry for %#lx, no memory, is %#lx", ia, pte);
 	}
-	for (at = ia; at < end; at += PAGE_SIZE) {
-		if (page_index(at) < 0) {
-			if (end - at > SZ_16M)
-				at = ALIGN_DOWN(at, SZ_2M) + SZ_2M - PAGE_SIZE;
-			continue;
-		}
+	for (at = next_memory(ia); at < end; at = next_memory(at + PAGE_SIZE)) {
 		host_entry_check(at, pte, level);
 		(*seen)++;
 		use[page_index(at)] |= 0x80;

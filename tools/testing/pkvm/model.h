@@ -141,17 +141,6 @@ long op_share_guest(u64 pfn, u64 gfn, u64 nr, u64 prot);
 long op_relax(u64 gfn, u64 prot);
 long op_stage2(unsigned int handle, u32 op, u64 gfn, u64 nr);
 
-/* walk.c */
-struct random {
-	u64 state;
-	const u8 *data;		/* of a fuzzer, or NULL */
-	size_t left;
-};
-
-bool walk_step(struct random *r);
-void walk_boot(struct random *r);
-void walk_end(void);
-
 /* main-fuzz.c, for libFuzzer */
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

@@ -4,7 +4,9 @@
 # Break each guard of EL2's in a copy, one after the other: a test must notice. Prints
 # KTAP, each mutant with the cases that turned red. Called by make mutants.
 #
-#	mutants.sh TREE OUT [NAME...]
+#	[CASES=PATTERNS] mutants.sh TREE OUT [NAME...]
+#
+# With CASES only these cases run, which must notice.
 set -u
 top=$(cd "$(dirname "$0")" && pwd)
 tree=$1
@@ -39,7 +41,7 @@ mutant()
 		echo "not ok $n $1 # does not build"
 		return
 	fi
-	red=$(timeout 120 "$obj/unit" 2>"$obj/log" | sed -n 's/^not ok [0-9]* //p' | tr '\n' ' ')
+	red=$(timeout 120 "$obj/unit" ${CASES:-} 2>"$obj/log" | sed -n 's/^not ok [0-9]* //p' | tr '\n' ' ')
 	if [ -n "$red" ]; then
 		echo "ok $n $1 # $red"
 	else
@@ -102,6 +104,37 @@ mutant trace-unseen nvhe/guest_monitor.c 's/ | MDCR_EL2_TTRF, / | 0, /'
 mutant trace-forgotten nvhe/guest_monitor.c 's/^\t\*this_cpu_ptr(&host_monitors) = (struct host_monitors) {};//'
 mutant smc-sdei nvhe/host_smc.c 's/case 0x040 ... 0x04f/case 0x020 ... 0x04f/'
 mutant smc-rmi nvhe/host_smc.c 's/case 0x130 ... 0x14f/case 0x130 ... 0x1cf/'
+mutant ffa-box-twice nvhe/ffa.c 's/if (host_buffers.tx) {/if (0) {/'
+mutant ffa-box-pin nvhe/ffa.c 's/ret = hyp_pin_shared_mem(tx_virt, tx_virt + 1);/ret = 0;/'
+mutant ffa-box-id nvhe/ffa.c 's/if (id != HOST_FFA_ID) {/if (0) {/'
+mutant ffa-range-aligned nvhe/ffa.c '/^static u32 __ffa_host_share_ranges/,/^}/s/if (!PAGE_ALIGNED(range->address) || !PAGE_ALIGNED(sz))/if (0)/'
+mutant ffa-range-undo nvhe/ffa.c 's/__ffa_host_unshare_ranges(ranges, nshared);/;/'
+mutant ffa-copy nvhe/ffa.c 's/ffa_desc_ranges(buf, fraglen,/ffa_desc_ranges(host_buffers.tx, fraglen,/'
+mutant ffa-sender nvhe/ffa.c 's/ || buf->sender_id != HOST_FFA_ID//'
+mutant ffa-endpoints nvhe/ffa.c 's/ || buf->ep_count != 1//'
+mutant ffa-xfer-box nvhe/ffa.c '/^static void __do_ffa_mem_xfer/,/^}/s/fraglen > KVM_FFA_MBOX_NR_PAGES \* PAGE_SIZE/0/'
+mutant ffa-xfer-part nvhe/ffa.c '/^static void __do_ffa_mem_xfer/,/^}/s/fraglen > len/0/'
+mutant ffa-xfer-len nvhe/ffa.c '/^static void __do_ffa_mem_xfer/,/^}/s/if (len > ffa_desc_buf.len)/if (0)/'
+mutant ffa-xfer-undo nvhe/ffa.c '/^static void __do_ffa_mem_xfer/,/^}/s/ffa_host_unshare_ranges(ranges, nr_ranges);/;/'
+mutant ffa-frag-box nvhe/ffa.c '/^static void do_ffa_mem_frag_tx/,/^}/s/fraglen > KVM_FFA_MBOX_NR_PAGES \* PAGE_SIZE/0/'
+mutant ffa-frag-part nvhe/ffa.c '/^static void do_ffa_mem_frag_tx/,/^}/s/if (fraglen % sizeof(\*buf))/if (0)/'
+mutant ffa-frag-check nvhe/ffa.c '/^static void do_ffa_mem_frag_tx/,/^}/s/ret = ffa_host_share_ranges(buf, nr_ranges);/ret = 0;/'
+mutant ffa-frag-undo nvhe/ffa.c '/^static void do_ffa_mem_frag_tx/,/^}/s/if (res->a0 != FFA_SUCCESS && res->a0 != FFA_MEM_FRAG_RX)/if (0)/'
+mutant ffa-frag-abort nvhe/ffa.c '/^static void do_ffa_mem_frag_tx/,/^}/s/ffa_mem_reclaim(res, handle_lo, handle_hi, 0);/;/'
+mutant ffa-back-part nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/if (fraglen > len || fraglen > KVM_FFA_MBOX_NR_PAGES \* PAGE_SIZE/if (0/'
+mutant ffa-back-len nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/if (len > ffa_desc_buf.len)/if (0)/'
+mutant ffa-back-next nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/if (!fraglen || fraglen > len - fragoff ||/if (!fraglen ||/'
+mutant ffa-back-none nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/if (!fraglen || /if (/'
+mutant ffa-back-early nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/^\tffa_mem_reclaim(/\tffa_host_unshare_ranges(ranges, nr_ranges);\n&/'
+mutant ffa-back-keeps nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/ffa_host_unshare_ranges(ranges, nr_ranges);/;/'
+mutant ffa-released nvhe/ffa.c '/^static void do_ffa_mem_reclaim/,/^}/s/^\tmemcpy(buf, hyp_buffers.rx, fraglen);/\tffa_rx_release(res);\n&/'
+mutant ffa-partitions nvhe/ffa.c 's/copy_sz > KVM_FFA_MBOX_NR_PAGES \* PAGE_SIZE) {/0) {/'
+mutant ffa-partitions-wrap nvhe/ffa.c 's/check_mul_overflow(partition_sz, count, &copy_sz) ||/(copy_sz = partition_sz * count, 0) ||/'
+mutant ffa-desc-array nvhe/ffa_desc.c 's/->ep_mem_offset != sizeof(struct ffa_mem_region))/->ep_mem_offset == 1)/'
+mutant ffa-desc-ep nvhe/ffa_desc.c 's/check_add_overflow(ep_offset, (u32)sizeof(\*ep), &end) || end > len)/0)/'
+mutant ffa-desc-region nvhe/ffa_desc.c 's/check_add_overflow(ep->composite_off, (u32)sizeof(\*reg), &end) || end > len ||/(end = ep->composite_off + sizeof(*reg), 0) ||/'
+mutant ffa-desc-tail nvhe/ffa_desc.c 's/(len - end) % sizeof(reg->constituents\[0\]))/0)/'
+mutant ffa-desc-count nvhe/ffa_desc.c 's/return \*nr <= reg->addr_range_cnt ?/return 1 ?/'
 mutant mpam nvhe/guest_mpam.c 's/ | MPAM2_EL2_TRAPMPAM0EL1//'
 mutant mpam-id nvhe/guest_mpam.c 's/^\t\tmpam2 |= MPAM2_EL2_TIDR/\t\t/'
 mutant mpam-host nvhe/guest_mpam.c 's/write_sysreg_s(host->mpam2, SYS_MPAM2_EL2)//'

@@ -4,7 +4,12 @@
  * host. It speaks FF-A 1.0 and 1.1 (DEN0077A, the calls about memory), reads the
  * descriptors by itself, and knows which pages it has. Its oracle is the model: what
  * EL2 passes on must be the host's alone, and what it still has nobody else may get.
+ *
+ * Of the mailboxes and of the buffer that EL2 puts a descriptor together in, EL2 can
+ * touch only what the call is about, byte for byte: AddressSanitizer stops the rest.
  */
+#include <sanitizer/asan_interface.h>
+
 #include "model.h"
 #include "spmc.h"
 
@@ -41,6 +46,7 @@ void spmc_boot(void)
 {
 	memset(&spmc, 0, sizeof(spmc));
 	memset(has, 0, sizeof(has));
+	has_version_negotiated = false;
 	spmc.version = FFA_VERSION_1_1;
 	spmc.fragment = PAGE_SIZE;
 	spmc.partition_size = 24;
@@ -48,6 +54,15 @@ void spmc_boot(void)
 							 ARM_SMCCC_VERSION_1_2;
 	host_tx = 0;
 	host_rx = 0;
+}
+
+/**
+ * spmc_forget() - The secure world starts anew, and has nothing of the host's.
+ */
+void spmc_forget(void)
+{
+	memset(spmc.region, 0, sizeof(spmc.region));
+	memset(has, 0, sizeof(has));
 }
 
 /**
@@ -140,6 +155,7 @@ static void take_pages(struct spmc_region *r, u32 from, u32 to, bool take)
 
 			if (!take) {
 				p->ffa = false;
+				has[page_index(phys)] = 0;
 				continue;
 			}
 			if (!model_alone(phys, 1))
@@ -149,19 +165,19 @@ static void take_pages(struct spmc_region *r, u32 from, u32 to, bool take)
 			    STATE_SHARED)
 				die("the secure world gets %#lx, which is not marked", phys);
 			p->ffa = true;
+			has[page_index(phys)] = r->handle;
 		}
 	}
 }
 
-static void note_pages(struct spmc_region *r, u32 from, u32 to, u64 handle)
+/* The model and the tables agree at this moment, so that others can do something. */
+static void let_others(void)
 {
-	for (; from < to; from += RANGE_SIZE) {
-		u64 phys = get64(r->desc + from);
-		u64 nr = get32(r->desc + from + RANGE_PAGES);
+	unsigned int cpu = fake_cpu;
 
-		for (; nr--; phys += PAGE_SIZE)
-			has[page_index(phys)] = handle;
-	}
+	if (spmc.other_cpu)
+		spmc.other_cpu();
+	fake_cpu = cpu;
 }
 
 /* A fragment has come: of a new region, or of one that is not complete. */
@@ -171,11 +187,16 @@ static void more(struct spmc_region *r, u32 from, u32 len, const unsigned long *
 	u32 ranges;
 
 	memcpy(r->desc + r->have, host_ptr(spmc.tx), len);
+	if (!r->have && (get32(r->desc + DESC_EP_COUNT) != 1 || r->desc[0] || r->desc[1]))
+		die("EL2 passes on a descriptor of %u endpoints, from %u",
+		    get32(r->desc + DESC_EP_COUNT), r->desc[0] | r->desc[1] << 8);
 	ranges = ranges_at(r, r->have + len);
 	if (from < ranges)
 		from = ranges;
-	if (ranges)
+	if (ranges) {
 		take_pages(r, from, r->have + len, true);
+		let_others();
+	}
 	if (a[0] == spmc.fail || !ranges) {
 		if (ranges)
 			take_pages(r, from, r->have + len, false);
@@ -185,7 +206,6 @@ static void more(struct spmc_region *r, u32 from, u32 len, const unsigned long *
 		return;
 	}
 	r->have += len;
-	note_pages(r, from, r->have, r->handle);
 	if (r->have < r->len)
 		answer(res, FFA_MEM_FRAG_RX, HANDLE_LOW(r->handle), HANDLE_HIGH(r->handle),
 		       r->have);
@@ -231,6 +251,7 @@ static void give_back(u64 handle, struct arm_smccc_res *res)
 		refuse(res, FFA_RET_INVALID_PARAMETERS);
 		return;
 	}
+	let_others();
 	for (int i = 0; i < (int)NR_PAGES; i++) {
 		if (has[i] != handle)
 			continue;
@@ -260,18 +281,10 @@ static void show(u64 handle, u32 from, bool first, struct arm_smccc_res *res)
 		answer(res, FFA_MEM_FRAG_TX, HANDLE_LOW(handle), HANDLE_HIGH(handle), n);
 }
 
-void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
-	      unsigned long a4, unsigned long a5, unsigned long a6, unsigned long a7,
-	      struct arm_smccc_res *res)
+static void serve(const unsigned long *a, struct arm_smccc_res *res)
 {
-	const unsigned long a[] = { a0, a1, a2, a3, a4, a5, a6, a7 };
+	unsigned long a0 = a[0];
 
-	spmc.calls++;
-	memcpy(spmc.last, a, sizeof(a));
-	if (spmc.meanwhile)
-		spmc.meanwhile();
-	if (spmc.answer && spmc.answer(a, res))
-		return;
 	if (a0 == spmc.fail && a0 != FFA_MEM_FRAG_TX && a0 != FFA_FN64_MEM_SHARE &&
 	    a0 != FFA_FN64_MEM_LEND) {
 		refuse(res, spmc.error);
@@ -280,18 +293,18 @@ void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned lon
 	switch (a0) {
 	case FFA_VERSION:
 		/* As a call of the 32-bit convention: the other half means nothing. */
-		if (a1 >> 31 || FFA_MAJOR_VERSION(a1) != 1) {
+		if (a[1] >> 31 || FFA_MAJOR_VERSION(a[1]) != 1) {
 			answer(res, (u32)FFA_RET_NOT_SUPPORTED, 0, 0, 0);
 			break;
 		}
-		spmc.agreed = a1 < spmc.version ? a1 : spmc.version;
+		spmc.agreed = a[1] < spmc.version ? a[1] : spmc.version;
 		answer(res, spmc.version, 0, 0, 0);
 		break;
 	case FFA_ID_GET:
 		answer(res, FFA_SUCCESS, 0, spmc.id, 0);
 		break;
 	case FFA_FEATURES:
-		check(a1 == FFA_FN64_RXTX_MAP);
+		check(a[1] == FFA_FN64_RXTX_MAP);
 		answer(res, FFA_SUCCESS, 0, spmc.min_size, 0);
 		break;
 	case FFA_FN64_RXTX_MAP:
@@ -299,14 +312,14 @@ void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned lon
 			refuse(res, FFA_RET_DENIED);
 			break;
 		}
-		check(a3 == 1 && mpage(a1)->owner == OWNER_STATIC &&
-		      mpage(a2)->owner == OWNER_STATIC);
-		spmc.tx = a1;
-		spmc.rx = a2;
+		check(a[3] == 1 && mpage(a[1])->owner == OWNER_STATIC &&
+		      mpage(a[2])->owner == OWNER_STATIC);
+		spmc.tx = a[1];
+		spmc.rx = a[2];
 		answer(res, FFA_SUCCESS, 0, 0, 0);
 		break;
 	case FFA_RXTX_UNMAP:
-		check(spmc.tx && !a1);
+		check(spmc.tx && !a[1]);
 		spmc.tx = 0;
 		spmc.rx = 0;
 		answer(res, FFA_SUCCESS, 0, 0, 0);
@@ -325,13 +338,13 @@ void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned lon
 			refuse(res, FFA_RET_INVALID_PARAMETERS);
 		break;
 	case FFA_MEM_FRAG_RX:
-		show(PACK_HANDLE(a1, a2), a3, false, res);
+		show(PACK_HANDLE(a[1], a[2]), a[3], false, res);
 		break;
 	case FFA_RX_RELEASE:
 		answer(res, FFA_SUCCESS, 0, 0, 0);
 		break;
 	case FFA_MEM_RECLAIM:
-		give_back(PACK_HANDLE(a1, a2), res);
+		give_back(PACK_HANDLE(a[1], a[2]), res);
 		break;
 	case FFA_PARTITION_INFO_GET:
 		memset(host_ptr(spmc.rx), 0x5a, PAGE_SIZE);
@@ -340,6 +353,105 @@ void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned lon
 	default:
 		die("EL2 calls %#lx of the secure world", a0);
 	}
+}
+
+/* --- what EL2 can touch */
+
+static void forbid(const void *at, size_t size)
+{
+	__asan_poison_memory_region(at, size);
+}
+
+static void allow(const void *at, size_t size)
+{
+	__asan_unpoison_memory_region(at, size < PAGE_SIZE ? size : PAGE_SIZE);
+}
+
+static void *box_tx(void)
+{
+	return fake_ffa_pages;
+}
+
+static void *box_rx(void)
+{
+	return fake_ffa_pages + PAGE_SIZE;
+}
+
+static void *desc_buf(void)
+{
+	return fake_ffa_pages + 2 * PAGE_SIZE;
+}
+
+#define DESC_BUF_SIZE	((hyp_ffa_proxy_pages() - 2) * PAGE_SIZE)
+
+/* The bytes that the host speaks of in a call; of other calls, what is there. */
+static void call_begins(u32 fn, u32 a2, u32 a3)
+{
+	u32 size;
+
+	forbid(box_tx(), hyp_ffa_proxy_pages() * PAGE_SIZE);
+	switch (fn) {
+	case FFA_MEM_SHARE:
+	case FFA_FN64_MEM_SHARE:
+	case FFA_MEM_LEND:
+	case FFA_FN64_MEM_LEND:
+	case FFA_MEM_FRAG_TX:
+		size = fn == FFA_MEM_FRAG_TX ? a3 : a2;
+		allow(box_tx(), size);
+		if (host_tx) {
+			forbid(el2_ptr(host_tx), PAGE_SIZE);
+			allow(el2_ptr(host_tx), size);
+		}
+		break;
+	case FFA_MEM_RECLAIM:
+		allow(box_tx(), sizeof(struct ffa_mem_region));
+	}
+}
+
+static void call_ends(void)
+{
+	__asan_unpoison_memory_region(box_tx(), hyp_ffa_proxy_pages() * PAGE_SIZE);
+	if (host_tx && fake_el2_maps(host_tx))
+		allow(el2_ptr(host_tx), PAGE_SIZE);
+}
+
+/* The incoming mailbox is EL2's from an answer that says so until it gives it back. */
+static void smc_ends(unsigned long fn, const struct arm_smccc_res *res)
+{
+	switch (fn) {
+	case FFA_RX_RELEASE:
+		forbid(box_rx(), PAGE_SIZE);
+		break;
+	case FFA_PARTITION_INFO_GET:
+		if (res->a0 == FFA_SUCCESS)
+			allow(box_rx(), PAGE_SIZE);
+		break;
+	case FFA_FN64_MEM_RETRIEVE_REQ:
+		if (res->a0 != FFA_MEM_RETRIEVE_RESP)
+			break;
+		allow(box_rx(), res->a2);
+		if (res->a1 <= DESC_BUF_SIZE)
+			__asan_unpoison_memory_region(desc_buf(), res->a1);
+		break;
+	case FFA_MEM_FRAG_RX:
+		if (res->a0 == FFA_MEM_FRAG_TX)
+			allow(box_rx(), res->a3);
+	}
+}
+
+void fake_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
+	      unsigned long a4, unsigned long a5, unsigned long a6, unsigned long a7,
+	      struct arm_smccc_res *res)
+{
+	const unsigned long a[] = { a0, a1, a2, a3, a4, a5, a6, a7 };
+
+	spmc.calls++;
+	memcpy(spmc.last, a, sizeof(a));
+	if (spmc.meanwhile)
+		spmc.meanwhile();
+	if (!spmc.answer || !spmc.answer(a, res))
+		serve(a, res);
+	smc_ends(a0, res);
 }
 
 /* --- the host */
@@ -355,6 +467,43 @@ static void mailbox(phys_addr_t phys, bool map)
 	} else if (!--p->pins) {
 		p->shared = false;
 	}
+}
+
+/**
+ * ffa_describe() - Write a descriptor of one endpoint.
+ * @to: where to.
+ * @version: of FF-A.
+ * @ranges: the memory.
+ * @nr: how many there are.
+ *
+ * Return: its length. What a test spoils in it, it spoils afterwards.
+ */
+u32 ffa_describe(void *to, u32 version, const struct ffa_range *ranges, u32 nr)
+{
+	u32 eps = version > FFA_VERSION_1_0 ? sizeof(struct ffa_mem_region) : DESC_EPS_1_0;
+	u32 composite = eps + EP_SIZE, pages = 0;
+	struct ffa_mem_region_attributes *ep = to + eps;
+	struct ffa_composite_mem_region *c = to + composite;
+	struct ffa_mem_region *d = to;
+
+	memset(to, 0, composite + sizeof(*c));
+	d->ep_count = 1;
+	if (version > FFA_VERSION_1_0) {
+		d->ep_mem_size = EP_SIZE;
+		d->ep_mem_offset = eps;
+	}
+	ep->receiver = 0x8001;
+	ep->composite_off = composite;
+	for (u32 i = 0; i < nr; i++) {
+		c->constituents[i] = (struct ffa_mem_region_addr_range) {
+			.address = ranges[i].phys, .pg_cnt = ranges[i].nr,
+		};
+		pages += ranges[i].nr;
+	}
+	c->total_pg_cnt = pages;
+	c->addr_range_cnt = nr;
+
+	return composite + sizeof(*c) + nr * sizeof(c->constituents[0]);
 }
 
 /**
@@ -377,7 +526,9 @@ long op_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned long 
 
 	fake_step();
 	host_call = a0;
+	call_begins(a0, a2, a3);
 	smc_forwarded = !kvm_host_ffa_handler(&ctxt, a0);
+	call_ends();
 	host_call = 0;
 	memcpy(smc_ret, ctxt.regs.regs, sizeof(smc_ret));
 	fine = !smc_forwarded && smc_ret[0] == FFA_SUCCESS;

@@ -44,7 +44,8 @@ struct spmc_region {
  * @error: what it says then.
  * @partitions: what FFA_PARTITION_INFO_GET says: how many.
  * @partition_size: and how large each is.
- * @meanwhile: what the host does on another CPU during each SMC.
+ * @meanwhile: what the host writes on another CPU during each SMC.
+ * @other_cpu: what else the host does there while the secure world looks at memory.
  * @answer: answers in its stead; false if it shall answer itself.
  * @region: what others share with it.
  */
@@ -57,6 +58,7 @@ struct spmc {
 	long error;
 	unsigned long partitions, partition_size;
 	void (*meanwhile)(void);
+	void (*other_cpu)(void);
 	bool (*answer)(const unsigned long *a, struct arm_smccc_res *res);
 	struct spmc_region region[SPMC_REGIONS];
 };
@@ -65,11 +67,21 @@ extern struct spmc spmc;
 /* The firmware is of before FF-A when EL2 starts; kept over spmc_boot(). */
 extern bool spmc_mute;
 
+/* Of ffa.c: do EL2 and the host speak a version? A new machine has agreed on nothing. */
+extern bool has_version_negotiated;
+
 void spmc_boot(void);
+void spmc_forget(void);
 bool spmc_has(phys_addr_t phys);
 void spmc_check(void);
 
 /* The host */
+struct ffa_range {
+	u64 phys;
+	u32 nr;
+};
+
+u32 ffa_describe(void *to, u32 version, const struct ffa_range *ranges, u32 nr);
 long op_smc(unsigned long a0, unsigned long a1, unsigned long a2, unsigned long a3,
 	    unsigned long a4, unsigned long a5);
 /* x0 to x3 after the last op_smc(), and whether EL2 left it to the firmware. */

@@ -4,14 +4,9 @@
  * what is the host's afterwards. No machine of QEMU has a secure world, so that only
  * here the proxy runs.
  */
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <ucontext.h>
-
 #include "spmc.h"
 #include "unit.h"
+#include "watch.h"
 
 #define INVALID		FFA_RET_INVALID_PARAMETERS
 #define DENIED		FFA_RET_DENIED
@@ -42,45 +37,10 @@ static void start(u32 v)
 
 /* --- descriptors */
 
-struct range {
-	u64 phys;
-	u32 nr;
-};
-
-/* A descriptor of one endpoint. What a test spoils, it spoils afterwards. */
-static u32 describe(u8 *to, u32 v, const struct range *ranges, u32 nr)
-{
-	u32 eps = v > V1_0 ? sizeof(struct ffa_mem_region) :
-			     offsetof(struct ffa_mem_region, ep_mem_offset);
-	u32 composite = eps + 16, pages = 0;
-	struct ffa_mem_region *d = (void *)to;
-	struct ffa_mem_region_attributes *ep = (void *)(to + eps);
-	struct ffa_composite_mem_region *c = (void *)(to + composite);
-
-	memset(to, 0, composite + sizeof(*c));
-	d->ep_count = 1;
-	if (v > V1_0) {
-		d->ep_mem_size = 16;
-		d->ep_mem_offset = eps;
-	}
-	ep->receiver = 0x8001;
-	ep->composite_off = composite;
-	for (u32 i = 0; i < nr; i++) {
-		c->constituents[i] = (struct ffa_mem_region_addr_range) {
-			.address = ranges[i].phys, .pg_cnt = ranges[i].nr,
-		};
-		pages += ranges[i].nr;
-	}
-	c->total_pg_cnt = pages;
-	c->addr_range_cnt = nr;
-
-	return composite + sizeof(*c) + nr * sizeof(c->constituents[0]);
-}
-
 /* What the host has in its mailbox, of the version that is spoken. */
-static u32 put(const struct range *ranges, u32 nr)
+static u32 put(const struct ffa_range *ranges, u32 nr)
 {
-	return describe(host_ptr(host_tx), spmc.agreed, ranges, nr);
+	return ffa_describe(host_ptr(host_tx), spmc.agreed, ranges, nr);
 }
 
 static struct ffa_mem_region_attributes *host_ep(void)
@@ -102,7 +62,7 @@ static long share(u32 len)
 
 static long share_one(u64 phys, u32 nr)
 {
-	struct range r = { phys, nr };
+	struct ffa_range r = { phys, nr };
 
 	return share(put(&r, 1));
 }
@@ -185,7 +145,7 @@ static bool no_downgrade(const unsigned long *a, struct arm_smccc_res *res)
 
 static void test_ffa_downgrade(void)
 {
-	struct range r = { BLOCK, 1 };
+	struct ffa_range r = { BLOCK, 1 };
 	u8 *d;
 
 	spmc.answer = no_downgrade;
@@ -201,7 +161,7 @@ static void test_ffa_downgrade(void)
 	is(share(put(&r, 1)), 0);
 	check(spmc_has(BLOCK));
 	is(reclaim(handle()), 0);
-	is(share(describe(d, V1_1, &r, 1)), INVALID);
+	is(share(ffa_describe(d, V1_1, &r, 1)), INVALID);
 	check(!count_secure());
 }
 
@@ -312,7 +272,9 @@ static void test_ffa_mailboxes(void)
 	is(call(FFA_FN64_RXTX_MAP, tx, rx, 1), ABORTED);
 	spmc.fail = 0;
 	is(call(FFA_FN64_RXTX_MAP, tx, rx, 1), 0);
+	spmc.calls = 0;
 	is(call(FFA_FN64_RXTX_MAP, take(PAGE_SIZE), take(PAGE_SIZE), 1), DENIED);
+	check(!spmc.calls);
 	is(op_unshare_hyp(PFN(tx)), -EBUSY);
 	is(op_unshare_hyp(PFN(rx)), -EBUSY);
 	is(op_donate_hyp(PFN(tx), 1), -EPERM);
@@ -337,7 +299,7 @@ static void test_ffa_mailboxes(void)
 
 static void test_ffa_share(void)
 {
-	static const struct range three[] = {
+	static const struct ffa_range three[] = {
 		{ BLOCK, 1 }, { BLOCK2 - PAGE_SIZE, 3 }, { MEM2, 2 },
 	};
 	u64 a, b;
@@ -352,7 +314,7 @@ static void test_ffa_share(void)
 	is(op_unshare_hyp(PFN(BLOCK)), -EPERM);
 	is(op_donate_hyp(PFN(BLOCK), 1), -EPERM);
 	is(op_host_touch(BLOCK), 0);
-	is(call(FFA_MEM_LEND, put(&(struct range){ BLOCK + PAGE_SIZE, 1 }, 1), 96, 0), 0);
+	is(call(FFA_MEM_LEND, put(&(struct ffa_range){ BLOCK + PAGE_SIZE, 1 }, 1), 96, 0), 0);
 	check(spmc.last[0] == FFA_FN64_MEM_LEND);
 	b = handle();
 	is(reclaim(0), INVALID);
@@ -375,7 +337,7 @@ static void test_ffa_share(void)
 static void test_ffa_not_the_hosts(void)
 {
 	u64 pfn = PFN(BLOCK), top = 1UL << fake_features.pa_bits;
-	const struct range bad[] = {
+	const struct ffa_range bad[] = {
 		{ MEM0, 1 }, { HOST_MEM - PAGE_SIZE, 2 }, { DEVICE, 1 }, { NOMAP, 1 },
 		{ NOMAP - PAGE_SIZE, 2 }, { MEM_END, 1 }, { MEM_END - PAGE_SIZE, 2 },
 		{ top, 1 }, { top - PAGE_SIZE, 1 }, { top - PAGE_SIZE, 2 },
@@ -398,7 +360,7 @@ static void test_ffa_not_the_hosts(void)
 	start(V1_1);
 	spmc.calls = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct range r[] = { { BLOCK, 2 }, { BLOCK + SZ_1M, 5 }, bad[i] };
+		struct ffa_range r[] = { { BLOCK, 2 }, { BLOCK + SZ_1M, 5 }, bad[i] };
 
 		is(share_one(bad[i].phys, bad[i].nr), DENIED);
 		/* What was shared before is undone. */
@@ -408,7 +370,7 @@ static void test_ffa_not_the_hosts(void)
 	}
 	check(!spmc.calls && !count_secure());
 	/* Twice in one region. */
-	is(share(put((struct range[]){ { BLOCK, 4 }, { BLOCK + 0x3000, 1 } }, 2)), DENIED);
+	is(share(put((struct ffa_range[]){ { BLOCK, 4 }, { BLOCK + 0x3000, 1 } }, 2)), DENIED);
 	check(!spmc.calls && !count_secure());
 	/* No memory of the secure world becomes a guest's. */
 	is(share_one(BLOCK, 4), 0);
@@ -422,7 +384,7 @@ static void test_ffa_not_the_hosts(void)
 
 static void test_ffa_refused(void)
 {
-	static const struct range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
+	static const struct ffa_range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
 
 	start(V1_1);
 	spmc.fail = FFA_FN64_MEM_SHARE;
@@ -436,7 +398,7 @@ static void test_ffa_refused(void)
 /* Numbers in a descriptor, one after the other. */
 static void test_ffa_descriptor(void)
 {
-	static const struct range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
+	static const struct ffa_range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
 	static const u32 wrong[] = {
 		0, 1, 2, 4, 7, 8, 16, 32, 47, 49, 56, 63, 65, 72, 76, 80, 96, 112, 4080,
 		4081, 4095, 4096, 4097, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff0,
@@ -498,16 +460,17 @@ static void test_ffa_descriptor(void)
 			is(call(FFA_FN64_MEM_SHARE, wrong[i], len, 0), NO_MEMORY);
 		}
 	}
+	is(call(FFA_FN64_MEM_SHARE, len - 16, len, 0), INVALID);
 	is(call(FFA_FN64_MEM_SHARE, len, len, 1), INVALID);
 	is(call(FFA_FN64_MEM_SHARE, len, len, 1UL << 63), INVALID);
 	is(op_smc(FFA_FN64_MEM_SHARE, len, len, 0, 1, 0), INVALID);
 	check(!spmc.calls);
 	/* All that a mailbox can hold. */
 	{
-		struct range r[(4096 - 80) / 16];
+		struct ffa_range r[(4096 - 80) / 16];
 
 		for (size_t i = 0; i < ARRAY_SIZE(r); i++)
-			r[i] = (struct range) { BLOCK + 2 * i * PAGE_SIZE, 1 };
+			r[i] = (struct ffa_range) { BLOCK + 2 * i * PAGE_SIZE, 1 };
 		len = put(r, ARRAY_SIZE(r));
 		check(len == 4096);
 		is(share(len), 0);
@@ -521,12 +484,12 @@ static void test_ffa_descriptor(void)
 static void test_ffa_desc_ranges(void)
 {
 	const u32 versions[] = { V1_0, V1_1, V1_2 };
-	static const struct range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
+	static const struct ffa_range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
 		u32 v = versions[i], nr, eps = v > V1_0 ? 48 : 32;
 		u8 whole[256];
-		u32 len = describe(whole, v, two, 2);
+		u32 len = ffa_describe(whole, v, two, 2);
 
 		for (u32 n = 0; n <= len; n++) {
 			u8 *d = malloc(n ?: 1);
@@ -563,7 +526,7 @@ static void test_ffa_desc_ranges(void)
 
 /* --- fragments */
 
-static long fragment(u64 handle, const struct range *ranges, u32 nr)
+static long fragment(u64 handle, const struct ffa_range *ranges, u32 nr)
 {
 	struct ffa_mem_region_addr_range *to = host_ptr(host_tx);
 
@@ -578,7 +541,7 @@ static long fragment(u64 handle, const struct range *ranges, u32 nr)
 }
 
 /* The first @first of the ranges; the call's answer has the handle elsewhere. */
-static u64 begin(const struct range *ranges, u32 nr, u32 first)
+static u64 begin(const struct ffa_range *ranges, u32 nr, u32 first)
 {
 	u32 len = put(ranges, nr);
 
@@ -590,7 +553,7 @@ static u64 begin(const struct range *ranges, u32 nr, u32 first)
 
 static void test_ffa_fragments(void)
 {
-	static const struct range r[] = {
+	static const struct ffa_range r[] = {
 		{ BLOCK, 2 }, { MEM2, 3 }, { BLOCK2, 1 }, { BLOCK2 + SZ_1M, 4 }, { MEM1, 1 },
 	};
 	u64 h;
@@ -619,14 +582,14 @@ static void test_ffa_fragments(void)
 		is(fragment(h, r, 5), 0);
 	}
 	/* More fragments than were promised. */
-	is(fragment(h, &(struct range){ MEM2 + SZ_1M, 1 }, 1), INVALID);
+	is(fragment(h, &(struct ffa_range){ MEM2 + SZ_1M, 1 }, 1), INVALID);
 	check(count_secure() == 11);
 }
 
 /* What the secure world refuses is the host's again; what it has it keeps. */
 static void test_ffa_fragment_refused(void)
 {
-	static const struct range r[] = { { BLOCK, 2 }, { MEM2, 3 }, { BLOCK2, 1 } };
+	static const struct ffa_range r[] = { { BLOCK, 2 }, { MEM2, 3 }, { BLOCK2, 1 } };
 	u64 h;
 
 	start(V1_1);
@@ -638,7 +601,7 @@ static void test_ffa_fragment_refused(void)
 	spmc.fail = 0;
 	/* A bad one ends the region: none of it is the secure world's any more. */
 	spmc.calls = 0;
-	is(fragment(h, (struct range[]){ { MEM2, 3 }, { MEM0, 1 } }, 2), DENIED);
+	is(fragment(h, (struct ffa_range[]){ { MEM2, 3 }, { MEM0, 1 } }, 2), DENIED);
 	check(spmc.calls == 1 && spmc.last[0] == FFA_MEM_RECLAIM);
 	check(!spmc_has(BLOCK) && count_secure() == 2);
 	is(fragment(h, r + 1, 2), INVALID);
@@ -746,7 +709,6 @@ static void test_ffa_partitions(void)
 /* --- a host that changes its mailbox under EL2's eyes */
 
 static u8 good[128], evil[128];
-static unsigned int reads;
 static bool flips;
 
 static void flip(void)
@@ -755,42 +717,15 @@ static void flip(void)
 	flips = !flips;
 }
 
-static void see_read(int sig, siginfo_t *info, void *context)
-{
-	ucontext_t *u = context;
-
-	if ((unsigned long)info->si_addr - (EL2_VIEW + host_tx) >= PAGE_SIZE) {
-		signal(SIGSEGV, SIG_DFL);
-		return;
-	}
-	/* Let this one instruction see it. */
-	mprotect(el2_ptr(host_tx), PAGE_SIZE, PROT_READ | PROT_WRITE);
-	u->uc_mcontext.gregs[REG_EFL] |= 0x100;
-	reads++;
-}
-
-static void after_read(int sig, siginfo_t *info, void *context)
-{
-	ucontext_t *u = context;
-
-	u->uc_mcontext.gregs[REG_EFL] &= ~0x100UL;
-	flip();
-	mprotect(el2_ptr(host_tx), PAGE_SIZE, PROT_NONE);
-}
-
 /* Each instruction of EL2's that reads the mailbox sees what the last one did not. */
 static void test_ffa_changing_mailbox(void)
 {
-	static const struct range mine = { BLOCK, 2 }, el2s = { MEM0, 2 };
-	struct sigaction read = { .sa_sigaction = see_read, .sa_flags = SA_SIGINFO };
-	struct sigaction step = { .sa_sigaction = after_read, .sa_flags = SA_SIGINFO };
+	static const struct ffa_range mine = { BLOCK, 2 }, el2s = { MEM0, 2 };
 	unsigned int shared = 0, denied = 0;
 
 	start(V1_1);
-	sigaction(SIGSEGV, &read, NULL);
-	sigaction(SIGTRAP, &step, NULL);
-	check(describe(good, V1_1, &mine, 1) == 96);
-	check(describe(evil, V1_1, &el2s, 1) == 96);
+	check(ffa_describe(good, V1_1, &mine, 1) == 96);
+	check(ffa_describe(evil, V1_1, &el2s, 1) == 96);
 	for (int i = 0; i < 64; i++) {
 		long ret;
 
@@ -798,11 +733,9 @@ static void test_ffa_changing_mailbox(void)
 		memcpy(evil, good, 32 + i);
 		flips = i & 1;
 		flip();
-		reads = 0;
-		mprotect(el2_ptr(host_tx), PAGE_SIZE, PROT_NONE);
+		watch_start(host_tx, flip);
 		ret = share(96);
-		mprotect(el2_ptr(host_tx), PAGE_SIZE, PROT_READ | PROT_WRITE);
-		check(reads);
+		check(watch_end());
 		if (!ret) {
 			shared++;
 			check(count_secure() == 2);
@@ -812,7 +745,7 @@ static void test_ffa_changing_mailbox(void)
 			denied++;
 		}
 		check(!count_secure());
-		describe(evil, V1_1, &el2s, 1);
+		ffa_describe(evil, V1_1, &el2s, 1);
 	}
 	check(shared && denied);
 }
@@ -825,11 +758,11 @@ static void spoil(void)
 /* It changes while the secure world has it: what is undone is what was done. */
 static void test_ffa_changed_mailbox(void)
 {
-	static const struct range mine = { BLOCK, 2 }, other = { MEM2, 2 };
+	static const struct ffa_range mine = { BLOCK, 2 }, other = { MEM2, 2 };
 
 	start(V1_1);
 	is(share_one(MEM2, 2), 0);
-	describe(evil, V1_1, &other, 1);
+	ffa_describe(evil, V1_1, &other, 1);
 	spmc.meanwhile = spoil;
 	spmc.fail = FFA_FN64_MEM_SHARE;
 	spmc.error = FFA_RET_NO_MEMORY;

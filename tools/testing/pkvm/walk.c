@@ -5,7 +5,8 @@
  * only what to try next, so that interesting states are reached: few pages, few
  * addresses, and a fifth of nonsense.
  */
-#include "model.h"
+#include "spmc.h"
+#include "walk.h"
 
 /* Where the walk takes pages for structures and tables from. */
 #define PLAY_BLOCKS	(MEM0 + MEM0_SIZE - 2 * PMD_SIZE)
@@ -21,7 +22,13 @@ static struct {
 /* What EL2 was given for no purpose, and pinned. */
 static phys_addr_t loose, pinned;
 
-static u64 draw(struct random *r)
+/**
+ * draw() - Draw a number.
+ * @r: what to draw from.
+ *
+ * Return: 40 bits of a seed's, 16 of a fuzzer's.
+ */
+u64 draw(struct random *r)
 {
 	if (r->data) {
 		u64 v = 0;
@@ -39,17 +46,37 @@ static u64 draw(struct random *r)
 	return (r->state * 0x2545f4914f6cdd1dUL) >> 24;
 }
 
-static u64 below(struct random *r, u64 n)
+/**
+ * below() - Draw a number of some range.
+ * @r: what to draw from.
+ * @n: not 0.
+ *
+ * Return: 0 to @n - 1.
+ */
+u64 below(struct random *r, u64 n)
 {
 	return draw(r) % n;
 }
 
-static bool one_in(struct random *r, u64 n)
+/**
+ * one_in() - Draw yes or no.
+ * @r: what to draw from.
+ * @n: not 0.
+ *
+ * Return: true in one of @n times.
+ */
+bool one_in(struct random *r, u64 n)
 {
 	return !below(r, n);
 }
 
-static u64 wild(struct random *r)
+/**
+ * wild() - Draw a frame number that makes little sense.
+ * @r: what to draw from.
+ *
+ * Return: the number.
+ */
+u64 wild(struct random *r)
 {
 	u64 top = 1UL << (fake_features.pa_bits - PAGE_SHIFT);
 	const u64 numbers[] = {
@@ -62,7 +89,13 @@ static u64 wild(struct random *r)
 	return numbers[below(r, ARRAY_SIZE(numbers))];
 }
 
-static u64 any_pfn(struct random *r)
+/**
+ * any_pfn() - Draw the number of a page, most often of one that much happens to.
+ * @r: what to draw from.
+ *
+ * Return: the number.
+ */
+u64 any_pfn(struct random *r)
 {
 	switch (below(r, 16)) {
 	case 0:
@@ -85,7 +118,13 @@ static u64 any_pfn(struct random *r)
 	}
 }
 
-static u64 any_nr(struct random *r)
+/**
+ * any_nr() - Draw how many pages something is about.
+ * @r: what to draw from.
+ *
+ * Return: most often few, or a block.
+ */
+u64 any_nr(struct random *r)
 {
 	switch (below(r, 12)) {
 	case 0:
@@ -134,8 +173,14 @@ static u64 in_window(u64 gfn, u64 nr)
 	return i == nr ? gfn : window_gfn(gfn & 1);
 }
 
-/* Pages of the host's alone, one behind the other; 0 when there are none. */
-static phys_addr_t free_pages(struct random *r, unsigned long size)
+/**
+ * free_pages() - Draw pages of the host's alone, one behind the other.
+ * @r: what to draw from.
+ * @size: how many bytes.
+ *
+ * Return: the address, which is a multiple of @size, or 0 when there are none.
+ */
+phys_addr_t free_pages(struct random *r, unsigned long size)
 {
 	phys_addr_t phys = STRUCTS + below(r, STRUCTS_SIZE / size) * size;
 
@@ -264,6 +309,9 @@ static void end_vm(struct random *r, struct mvm *vm)
 	if (!vm->dying) {
 		for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 			if (vm->vcpu[i].cpu >= 0) {
+				/* It is in a call itself. */
+				if (fake_locks_held(vm->vcpu[i].cpu))
+					return;
 				fake_cpu = vm->vcpu[i].cpu;
 				op_put();
 			}
@@ -347,9 +395,10 @@ static void hyp_op(struct random *r)
 		op_share_ffa(pfn, nr);
 		break;
 	case 5:
+		/* Nobody calls that for what the secure world still has. */
 		for (u64 i = 0; i < nr; i++) {
 			p = mpage((pfn + i) << 12);
-			if (p && p->shared)
+			if (p && (p->shared || spmc_has((pfn + i) << 12)))
 				return;
 		}
 		op_unshare_ffa(pfn, nr);
@@ -437,11 +486,7 @@ static void ordinary_op(struct random *r)
 	op_share_guest(any_pfn(r), gfn, nr, any_prot(r));
 }
 
-/**
- * walk_boot() - Start a walk: a machine of some kind.
- * @r: what to draw from.
- */
-void walk_boot(struct random *r)
+static void boot(struct random *r)
 {
 	static const struct fake_features machines[] = {
 		{ .pa_bits = 40 },
@@ -458,21 +503,16 @@ void walk_boot(struct random *r)
 }
 
 /**
- * walk_step() - One step.
+ * walk_step_of() - A CPU takes one step.
  * @r: what to draw from.
- *
- * Return: false when there is nothing left to draw from.
+ * @cpu: the CPU.
  */
-bool walk_step(struct random *r)
+void walk_step_of(struct random *r, unsigned int cpu)
 {
-	unsigned int handle;
+	unsigned int handle = any_handle(r);
 	struct mvm *vm;
 
-	if (r->data && !r->left)
-		return false;
-
-	fake_cpu = below(r, 3);
-	handle = any_handle(r);
+	fake_cpu = cpu;
 	if (one_in(r, 8))
 		fake_irq_after = 1 + below(r, 20);
 
@@ -540,14 +580,19 @@ bool walk_step(struct random *r)
 			ordinary_op(r);
 	}
 	fake_irq_after = 0;
+}
+
+static bool step(struct random *r)
+{
+	if (r->data && !r->left)
+		return false;
+
+	walk_step_of(r, below(r, 3));
 
 	return true;
 }
 
-/**
- * walk_end() - Take down what the walk has built: nothing may stay with EL2.
- */
-void walk_end(void)
+static void end(void)
 {
 	struct random r = { .state = 1 };
 
@@ -571,3 +616,5 @@ void walk_end(void)
 			die("the page %#lx is not the host's again", pfn << 12);
 	}
 }
+
+const struct walk walk_calls = { "calls", boot, step, end };
