@@ -38,6 +38,10 @@ u64 fake_el1[FAKE_SYSREGS], fake_el2[FAKE_SYSREGS];
 DEFINE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
 struct kvm_vcpu_fault_info fake_fault;
 struct fake_mpam fake_mpam[FAKE_CPUS];
+struct fake_rndr fake_rndr;
+struct kvm_host_data fake_host_data[FAKE_CPUS];
+DEFINE_PER_CPU(unsigned long, kvm_hyp_vector);
+char __kvm_hyp_vector[8];
 struct fake_monitors fake_monitors[FAKE_CPUS];
 
 struct memblock_region hyp_memory[HYP_MEMBLOCK_REGIONS];
@@ -64,8 +68,8 @@ bool fake_donating;
 void (*fake_other_cpu)(void);
 phys_addr_t fake_s1_pool, fake_s2_pool;
 void *fake_ffa_pages;
-struct kvm_host_psci_config kvm_host_psci_config;
 void (*fake_where)(void);
+void (*fake_host_enter)(struct kvm_cpu_context *host_ctxt);
 
 static phys_addr_t vm_table;
 static struct hyp_pool hpool;
@@ -903,6 +907,7 @@ static int set_up_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	if (fake_init_vcpu_ret)
 		return fake_init_vcpu_ret;
 	hyp_vcpu->vcpu.arch.fake_set_up = true;
+	hyp_vcpu->vcpu.arch.fake_mpidr = fake_mpidr(hyp_vcpu->vcpu.vcpu_idx);
 	fake_live_vcpus++;
 
 	return 0;
@@ -911,9 +916,13 @@ static int set_up_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 			     const struct kvm_vcpu *host_vcpu)
 {
-	check(hyp_vcpu->vcpu.kvm->arch.pkvm.enabled);
+	int ret = set_up_vcpu(hyp_vcpu);
 
-	return set_up_vcpu(hyp_vcpu);
+	check(hyp_vcpu->vcpu.kvm->arch.pkvm.enabled);
+	if (!ret)
+		pkvm_init_power_state(hyp_vcpu, !hyp_vcpu->vcpu.vcpu_idx);
+
+	return ret;
 }
 
 void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm)
@@ -936,16 +945,74 @@ void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	fake_live_vcpus--;
 }
 
-bool pkvm_guest_is_unsharing(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
+void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0, bool be)
 {
-	return hyp_vcpu->vcpu.arch.fake_unsharing == ipa + 1;
+	memset(&hyp_vcpu->vcpu.arch.ctxt, 0, sizeof(hyp_vcpu->vcpu.arch.ctxt));
+	*vcpu_pc(&hyp_vcpu->vcpu) = pc;
+	vcpu_set_reg(&hyp_vcpu->vcpu, 0, x0);
+	*vcpu_cpsr(&hyp_vcpu->vcpu) = be;
+	hyp_vcpu->exit_code = ARM_EXCEPTION_IRQ;
+	fake_count.resets++;
 }
 
-void pkvm_guest_unshare_done(struct pkvm_hyp_vcpu *hyp_vcpu)
+u64 fake_id_aa64isar0_el1(void)
 {
-	check(hyp_vcpu->vcpu.arch.fake_unsharing);
-	check(!fake_locks_held(fake_cpu));
-	hyp_vcpu->vcpu.arch.fake_unsharing = 0;
+	return FIELD_PREP(ID_AA64ISAR0_EL1_RNDR_MASK, fake_rndr.there);
+}
+
+bool fake_rndrrs(unsigned long *v)
+{
+	if (fake_rndr.dry) {
+		fake_rndr.dry--;
+		/* What it leaves there then is no secret. */
+		*v = 0;
+		return false;
+	}
+	*v = fake_rndr.next;
+	fake_rndr.next = ~fake_rndr.next * 3;
+
+	return true;
+}
+
+u64 pkvm_vcpu_affinity(const struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	return hyp_vcpu->vcpu.arch.fake_mpidr & MPIDR_HWID_BITMASK;
+}
+
+/**
+ * fake_mpidr() - The affinity of a vCPU, or of a CPU.
+ * @id: its number.
+ *
+ * Return: MPIDR_EL1, all of whose fields are in use from number 1 on.
+ */
+u64 fake_mpidr(unsigned int id)
+{
+	return BIT(31) | (id & 1) | (id & 2) << 7 | (id & 2) << 15 | (u64)(id & 3) << 32;
+}
+
+/* Only where these are is of interest. */
+void kvm_hyp_cpu_entry(unsigned long r0)
+{
+	die("a CPU starts here, with %#lx", r0);
+}
+
+void kvm_hyp_cpu_resume(unsigned long r0)
+{
+	die("a CPU resumes here, with %#lx", r0);
+}
+
+void __noreturn __host_enter(struct kvm_cpu_context *host_ctxt)
+{
+	check(fake_host_enter);
+	fake_host_enter(host_ctxt);
+	die("the host has returned to EL2");
+}
+
+u64 cpu_logical_map(unsigned int cpu)
+{
+	check(cpu < FAKE_CPUS);
+
+	return fake_mpidr(cpu) & MPIDR_HWID_BITMASK;
 }
 
 u64 fake_isr_el1(void)
@@ -1040,6 +1107,7 @@ void fake_boot(const struct fake_features *features)
 	fake_init_vcpu_ret = 0;
 	fake_live_vcpus = 0;
 	fake_donating = false;
+	fake_rndr = (struct fake_rndr) { 0 };
 	memset(&fake_count, 0, sizeof(fake_count));
 	memset(fake_host_tlb, 0, sizeof(fake_host_tlb));
 	memset(&host_tables, 0, sizeof(host_tables));

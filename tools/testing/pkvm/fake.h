@@ -94,9 +94,9 @@ extern u64 fake_now;
 extern u64 fake_cleaned[NR_PAGES], fake_cleared[NR_PAGES], fake_icache[NR_PAGES];
 extern u64 fake_synced[NR_PAGES];
 
-/* How often the TLBs were told what. */
+/* How often the TLBs were told what, and a vCPU was reset. */
 extern struct fake_count {
-	unsigned int ipa, ipa_nsh, vmid, range, cpu_context, hyp;
+	unsigned int ipa, ipa_nsh, vmid, range, cpu_context, hyp, resets;
 } fake_count;
 
 /* An interrupt comes when EL2 looks for the n-th time; 0 for never. */
@@ -117,12 +117,28 @@ extern struct fake_mpam {
 	u64 pfr0, pfr1, idr;
 	u64 mpam2, mpamhcr;
 } fake_mpam[FAKE_CPUS];
+/* A CPU's entropy source: is there one, how often it says no first, what comes then. */
+extern struct fake_rndr {
+	bool there;
+	unsigned int dry;
+	unsigned long next;
+} fake_rndr;
 /* What each CPU has that sees what runs there. */
 extern struct fake_monitors {
 	u64 dfr0, pmcr, mdcr;
 } fake_monitors[FAKE_CPUS];
 /* What the proxy of FF-A has for its buffers. */
 extern void *fake_ffa_pages;
+
+/* What begins when EL2 leaves to the host other than by a return. */
+extern void (*fake_host_enter)(struct kvm_cpu_context *host_ctxt);
+
+/* What psci-relay.c calls, and its own. */
+void kvm_hyp_cpu_entry(unsigned long r0);
+void kvm_hyp_cpu_resume(unsigned long r0);
+void __noreturn __host_enter(struct kvm_cpu_context *host_ctxt);
+bool kvm_host_psci_handler(struct kvm_cpu_context *host_ctxt, u32 func_id);
+void __noreturn __kvm_host_psci_cpu_entry(bool is_cpu_on);
 
 /* Says where a run is, for fake_die(). */
 extern void (*fake_where)(void);
@@ -133,6 +149,7 @@ void fake_tlb_sync(void);
 void fake_vm_died(u64 vmid);
 bool fake_el2_maps(phys_addr_t phys);
 int fake_locks_held(unsigned int cpu);
+u64 fake_mpidr(unsigned int id);
 const char *fake_lock_ranks(const char *header);
 
 int page_index(phys_addr_t phys);

@@ -39,7 +39,7 @@ static const struct fake_features machines[] = {
 /* What the next VM has for memory: all, if a test says nothing else. */
 static struct pkvm_guest_ram ram;
 
-static void declare_ram(u64 gfn, u64 nr)
+void declare_ram(u64 gfn, u64 nr)
 {
 	ram = (struct pkvm_guest_ram) { .nr = 1, .range[0] = { gfn, nr } };
 }
@@ -56,7 +56,7 @@ phys_addr_t take(unsigned long size)
 	return phys;
 }
 
-static unsigned int make_vm(bool protected, unsigned int nr_vcpus)
+unsigned int make_vm(bool protected, unsigned int nr_vcpus)
 {
 	phys_addr_t host = take(PAGE_SIZE);
 	long handle;
@@ -886,9 +886,6 @@ void __asan_on_error(void)
 /* A short one of each seed; the rest is for the program of that name. */
 static void short_walks(const struct walk *w, unsigned int steps)
 {
-	/* It chooses its machine itself. */
-	if (fake_features.pa_bits != 40)
-		return;
 	walk = w;
 	fake_where = walk_where;
 	for (walk_seed = 1; walk_seed <= 3; walk_seed++) {
@@ -1041,19 +1038,24 @@ static void test_host_smc(void)
 }
 
 static const struct unit tests[] = {
-	T(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
+	T_ONCE(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
-	T(recycle), T(mpam), T(monitors), T(host_smc), T(walk), T(walk_ffa),
+	T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(host_smc), T_ONCE(walk),
+	T_ONCE(walk_ffa),
 };
 
 #define NR_OWN		ARRAY_SIZE(tests)
-#define NR_TESTS	(NR_OWN + nr_ffa_tests)
+#define NR_TESTS	(NR_OWN + nr_ffa_tests + nr_psci_tests)
 
 static const struct unit *test(unsigned int i)
 {
-	return i < NR_OWN ? &tests[i] : &ffa_tests[i - NR_OWN];
+	if (i < NR_OWN)
+		return &tests[i];
+	i -= NR_OWN;
+
+	return i < nr_ffa_tests ? &ffa_tests[i] : &psci_tests[i - nr_ffa_tests];
 }
 
 static bool chosen(const char *name, int argc, char **argv)
@@ -1071,7 +1073,7 @@ static int run(const struct unit *t)
 	const char *wrong = fake_lock_ranks(OWNERSHIP_H);
 	int status, failed = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+	for (size_t i = 0; i < (t->once ? 1 : ARRAY_SIZE(machines)); i++) {
 		pid_t pid;
 
 		fflush(NULL);

@@ -4,6 +4,8 @@
  * table, EL2's own, each guest's, the counts in the vmemmap, and where each page that
  * the host gave to EL2 is now. Calls nothing of EL2's; reads memory as it is.
  */
+#include <linux/arm-smccc.h>
+
 #include "model.h"
 
 struct model m;
@@ -416,6 +418,19 @@ static void mark_memcache(struct kvm_hyp_memcache *mc, unsigned int nr)
 	}
 }
 
+/* The page that a vCPU has left for to unshare it, plus one; or 0. */
+static u64 unsharing(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	const u64 *x = hyp_vcpu->vcpu.arch.ctxt.regs.regs;
+
+	if (hyp_vcpu->exit_code != ARM_EXCEPTION_TRAP ||
+	    hyp_vcpu->vcpu.arch.fault.esr_el2 >> 26 != 0x16 ||
+	    (u32)x[0] != ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID)
+		return 0;
+
+	return x[1] + 1;
+}
+
 static void check_vm(struct mvm *vm)
 {
 	struct pkvm_hyp_vm *hyp_vm = el2_ptr(vm->vm);
@@ -427,10 +442,9 @@ static void check_vm(struct mvm *vm)
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
 		mark(vm->vcpu[i].phys, VCPU_SIZE, USE_VCPU);
 		mark_memcache(&hyp_vm->vcpus[i]->stage2_mc, vm->vcpu[i].mc);
-		if (hyp_vm->vcpus[i]->vcpu.arch.fake_unsharing != vm->vcpu[i].unsharing)
+		if (unsharing(hyp_vm->vcpus[i]) != vm->vcpu[i].unsharing)
 			die("vCPU %u waits for %#lx, not %#lx", i,
-			    hyp_vm->vcpus[i]->vcpu.arch.fake_unsharing,
-			    vm->vcpu[i].unsharing);
+			    unsharing(hyp_vm->vcpus[i]), vm->vcpu[i].unsharing);
 	}
 	table_walk(&hyp_vm->pgt, &w);
 	mark_pool(&hyp_vm->pool);

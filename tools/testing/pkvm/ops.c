@@ -4,6 +4,8 @@
  * worked out from the model first, then the call is made, and then all that EL2 holds
  * is compared with the model, whether the call failed or not.
  */
+#include <linux/arm-smccc.h>
+
 #include "model.h"
 
 /* Which vCPU of each VM ran last on each CPU; outlives a machine, as EL2's does. */
@@ -815,7 +817,18 @@ static long guest_arg_error(u64 ipa)
 static void guest_runs(void)
 {
 	this_vcpu()->unsharing = 0;
-	loaded_vcpu()->vcpu.arch.fake_unsharing = 0;
+	loaded_vcpu()->exit_code = ARM_EXCEPTION_IRQ;
+}
+
+/* It has left to unshare a page, with what else there may be in the registers. */
+static void guest_waits(u64 ipa)
+{
+	struct pkvm_hyp_vcpu *hyp_vcpu = loaded_vcpu();
+
+	hyp_vcpu->exit_code = ARM_EXCEPTION_TRAP;
+	hyp_vcpu->vcpu.arch.fault.esr_el2 = (u64)ESR_ELx_EC_HVC64 << ESR_ELx_EC_SHIFT;
+	vcpu_set_reg(&hyp_vcpu->vcpu, 0, ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID);
+	vcpu_set_reg(&hyp_vcpu->vcpu, 1, ipa);
 }
 
 /**
@@ -866,7 +879,7 @@ long op_guest_unshare(u64 ipa)
 	ret = __pkvm_guest_check_shared(loaded_vcpu(), ipa);
 	if (!want) {
 		this_vcpu()->unsharing = ipa + 1;
-		loaded_vcpu()->vcpu.arch.fake_unsharing = ipa + 1;
+		guest_waits(ipa);
 	}
 	expect("guest_check_shared", ret, want);
 

@@ -640,9 +640,6 @@ static void test_ffa_odd_answers(void)
 		0, 16, 80, 95, 96, 4096, 4097, 0x80000000, 0xffffffff,
 	};
 
-	/* Many calls, which are the same on all CPUs. */
-	if (fake_features.pa_bits != 40)
-		return;
 	start(V1_1);
 	is(share_one(BLOCK, 2), 0);
 	spmc.answer = odd_answer;
@@ -776,10 +773,10 @@ static void test_ffa_changed_mailbox(void)
 }
 
 const struct unit ffa_tests[] = {
-	T(ffa_version), T(ffa_downgrade), T(ffa_old_firmware),
+	T_ONCE(ffa_version), T(ffa_downgrade), T(ffa_old_firmware),
 	T_MUTE(ffa_none_at_boot), T(ffa_calls), T(ffa_mailboxes),
 	T(ffa_share), T(ffa_not_the_hosts), T(ffa_refused), T(ffa_descriptor),
-	T(ffa_desc_ranges), T(ffa_fragments), T(ffa_fragment_refused), T(ffa_odd_answers),
+	T_ONCE(ffa_desc_ranges), T(ffa_fragments), T(ffa_fragment_refused), T_ONCE(ffa_odd_answers),
 	T(ffa_partitions), T(ffa_changing_mailbox), T(ffa_changed_mailbox),
 };
 

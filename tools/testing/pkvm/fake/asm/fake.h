@@ -52,6 +52,13 @@ static inline int get_order(unsigned long size)
 	__old;								\
 })
 
+#undef smp_load_acquire
+#define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
+
+#define ATOMIC_INIT(i)		{ i }
+#define atomic_cmpxchg_acquire(v, old, new)	cmpxchg(&(v)->counter, old, new)
+#define atomic_set_release(v, i)	smp_store_release(&(v)->counter, i)
+
 typedef struct {
 	s64 counter;
 } atomic64_t;
@@ -62,12 +69,28 @@ typedef struct {
 
 /* Each CPU has its own; the one that runs is fake_cpu. */
 #define FAKE_CPUS		4
+#define NR_CPUS			FAKE_CPUS
+u64 cpu_logical_map(unsigned int cpu);
+/* MPIDR_EL1 (arch/arm64/include/asm/cputype.h) */
+#define MPIDR_HWID_BITMASK	0xff00ffffffUL
+#define MPIDR_LEVEL_SHIFT(l)	((l) == 3 ? 32 : 8 * (l))
 extern unsigned int fake_cpu;
 #define DECLARE_PER_CPU(type, name)	extern typeof(type) name[FAKE_CPUS]
-#define DEFINE_PER_CPU(type, name)	typeof(type) name[FAKE_CPUS]
+/* What it may be initialised with is zero: that goes to a variable of its own. */
+#define DEFINE_PER_CPU(type, name)					\
+	typeof(type) name[FAKE_CPUS], fake_init_##name __attribute__((unused))
 #define per_cpu_ptr(p, cpu)	(&(*(p))[cpu])
 #define this_cpu_ptr(p)		per_cpu_ptr(p, fake_cpu)
 #define __this_cpu_read(name)	(name[fake_cpu])
+
+#define memzero_explicit(p, n)	({ memset(p, 0, n); barrier_data(p); })
+#define lower_32_bits(n)	((u32)((n) & 0xffffffff))
+#define upper_32_bits(n)	((u32)(((n) >> 16) >> 16))
+#ifndef barrier_data
+#define barrier_data(p)		asm volatile("" : : "r"(p) : "memory")
+#endif
+#define __ro_after_init
+#define __noreturn		__attribute__((noreturn))
 
 /* The end of a run: says why, and where the run was. */
 __attribute__((noreturn, format(printf, 3, 4)))
@@ -131,6 +154,8 @@ static inline u32 id_aa64mmfr0_parange_to_phys_shift(int parange)
 
 /* Barriers are the order in which things are recorded. */
 #define dsb(x)			barrier()
+#undef wmb
+#define wmb()			barrier()
 #define isb()			barrier()
 #define ALTERNATIVE(...)	""
 
@@ -183,6 +208,7 @@ void fake_tlbi_hyp(unsigned long va);
 /* System registers */
 enum fake_sysreg {
 	SYS_SCTLR, SYS_VBAR, SYS_ESR, SYS_FAR, SYS_ELR, SYS_SPSR, SYS_TRFCR,
+	hcr_el2, vttbr_el2,
 	FAKE_SYSREGS
 };
 
@@ -193,7 +219,10 @@ u64 *fake_el1_reg(enum fake_sysreg reg);
 #define write_sysreg_el1(v, r)	(*fake_el1_reg(r) = (v))
 #define write_sysreg_el2(v, r)	(fake_el2[r] = (v))
 u64 fake_isr_el1(void);
+u64 fake_id_aa64isar0_el1(void);
+#define INIT_PSTATE_EL1		0x3c5UL
+#define SPSR_EL2		SYS_SPSR
 #define read_sysreg(r)		fake_##r()
-#define write_sysreg(v, r)	((void)(v))
+#define write_sysreg(v, r)	(fake_el2[r] = (v))
 
 #endif /* __FAKE_ASM_FAKE_H */

@@ -14,7 +14,12 @@
 #define ID_AA64MMFR0_EL1_PARANGE_52	6
 #define ID_AA64PFR0_EL1_MPAM_MASK	GENMASK(43, 40)
 #define ID_AA64PFR1_EL1_MPAM_frac_MASK	GENMASK(19, 16)
+#define ID_AA64ISAR0_EL1_RNDR_MASK	GENMASK(63, 60)
+
 #define SCTLR_EL1_SPAN			BIT(23)
+#define SCTLR_ELx_EE			BIT(25)
+/* Of no reset value more is looked at than that it is that one. */
+#define INIT_SCTLR_EL1_MMU_OFF		0x30d00800UL
 #define SCTLR_ELx_DSSBS			BIT(44)
 
 /* Those that have no other name than their number. */

@@ -38,6 +38,7 @@ struct kvm_memory_slot;
 struct kvm_pgtable;
 struct kvm_vcpu;
 struct kvm_vcpu_init;
+struct kvm_device_attr;
 struct kvm_mp_state;
 enum kvm_mr_change { KVM_MR_CREATE };
 
@@ -75,16 +76,42 @@ struct kvm_vcpu_fault_info {
 	u64 hpfar_el2;
 };
 
+/* Registers */
+struct user_pt_regs {
+	u64 regs[31];
+	u64 sp;
+	u64 pc;
+	u64 pstate;
+};
+
+struct kvm_cpu_context {
+	struct user_pt_regs regs;
+};
+
+struct kvm_host_data {
+	struct kvm_cpu_context host_ctxt;
+};
+
+extern struct kvm_host_data fake_host_data[];
+#define host_data_ptr(f)	(&fake_host_data[fake_cpu].f)
+
+struct vcpu_reset_state {
+	unsigned long pc;
+	unsigned long r0;
+	bool be;
+	bool reset;
+};
+
 struct kvm_vcpu_arch {
+	struct kvm_cpu_context ctxt;
+	struct kvm_vcpu_fault_info fault;
+	struct vcpu_reset_state reset_state;
 	struct kvm_s2_mmu *hw_mmu;
 	u8 cflags;
 	struct kvm_hyp_memcache stage2_mc;
-	/*
-	 * Instead of registers: were they set up, and the page that the guest's last
-	 * exit asked to unshare; plus one, 0 for another exit.
-	 */
+	/* Instead of those of the system: were they set up, and who the vCPU is. */
 	bool fake_set_up;
-	u64 fake_unsharing;
+	u64 fake_mpidr;
 };
 
 struct kvm_vcpu {
@@ -92,12 +119,6 @@ struct kvm_vcpu {
 	int vcpu_id;
 	int vcpu_idx;
 	struct kvm_vcpu_arch arch;
-};
-
-struct kvm_cpu_context {
-	struct {
-		u64 regs[31];
-	} regs;
 };
 
 struct kvm_nvhe_init_params {
@@ -111,6 +132,16 @@ DECLARE_PER_CPU(struct kvm_nvhe_init_params, kvm_init_params);
 struct kvm_host_psci_config {
 	u32 version;
 	u32 smccc_version;
+	struct psci_0_1_function_ids {
+		u32 cpu_suspend;
+		u32 cpu_on;
+		u32 cpu_off;
+		u32 migrate;
+	} function_ids_0_1;
+	bool psci_0_1_cpu_suspend_implemented;
+	bool psci_0_1_cpu_on_implemented;
+	bool psci_0_1_cpu_off_implemented;
+	bool psci_0_1_migrate_implemented;
 };
 
 extern struct kvm_host_psci_config kvm_host_psci_config;
