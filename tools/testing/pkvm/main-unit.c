@@ -537,6 +537,8 @@ static void test_guest_ram(void)
 		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
 		declare_ram(top, 1);
 		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
+		declare_ram(top + 1, 1);
+		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
 		declare_ram(top - 1, 2);
 		is(op_init_vm(host, vm, pgd, 1, protected, &ram), -EINVAL);
 		declare_ram(5, -1UL);

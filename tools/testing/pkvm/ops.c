@@ -399,8 +399,12 @@ long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected
 	long want, ret, idx = 0;
 
 	fake_step();
-	if (PAGE_ALIGNED(vm) && model_alone(vm, 1))
+	if (PAGE_ALIGNED(vm) && model_alone(vm, 1)) {
+		/* What is behind the ranges would do for more of them. */
+		for (u64 *p = host_ptr(vm); p < (u64 *)host_ptr(vm + PAGE_SIZE); p++)
+			*p = 1;
 		memcpy(host_ptr(vm), ram, sizeof(*ram));
+	}
 	while (idx < MODEL_VMS && m.vm[idx].used)
 		idx++;
 	want = model_pin(host, sizeof(struct kvm));
