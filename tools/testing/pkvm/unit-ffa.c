@@ -673,6 +673,60 @@ static void test_ffa_odd_answers(void)
 	is(reclaim(spmc.region[0].handle), 0);
 }
 
+static unsigned long wrong_answer[4];
+
+static bool answers_wrong(const unsigned long *a, struct arm_smccc_res *res)
+{
+	if (a[0] != FFA_FN64_MEM_SHARE && a[0] != FFA_MEM_FRAG_TX)
+		return false;
+	*res = (struct arm_smccc_res) {
+		wrong_answer[0], wrong_answer[1], wrong_answer[2], wrong_answer[3],
+	};
+
+	return true;
+}
+
+/*
+ * It does not refuse, but says something else than that it has what it got: it may go
+ * on with it all the same, so that nobody else gets the pages.
+ */
+static void test_ffa_wrong_answers(void)
+{
+	static const struct ffa_range two[] = { { BLOCK, 2 }, { MEM2, 3 } };
+	const struct {
+		unsigned long x[4];
+		bool whole;
+	} answers[] = {
+		{ { FFA_MEM_FRAG_RX, 1, 0, 96 }, true }, { { FFA_MEM_FRAG_RX, 1, 0, 80 }, false },
+		{ { FFA_MEM_FRAG_RX, 1, 0, 0 }, false }, { { FFA_SUCCESS, 0, 1, 0 }, false },
+	};
+	u64 pfn = PFN(BLOCK);
+
+	start_vm(true);
+	start(V1_1);
+	spmc.answer = answers_wrong;
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		struct ffa_range r[] = { { BLOCK + i * SZ_64K, 2 }, two[1] };
+		u32 len = put(r, 2), fraglen = answers[i].whole ? len : len - 16;
+
+		if (answers[i].whole)
+			fraglen = len = put(r, 1);
+		memcpy(wrong_answer, answers[i].x, sizeof(wrong_answer));
+		/* The model has them marked beforehand: all is compared after the call. */
+		for (int j = 0; j < 2; j++)
+			mpage(r[0].phys + j * PAGE_SIZE)->ffa = true;
+		is(call(FFA_FN64_MEM_SHARE, len, fraglen, 0), 0);
+		is(op_donate_guest(pfn + i * 16, 5, 1), -EPERM);
+	}
+	/* A refusal in words that nobody knows is one. */
+	wrong_answer[0] = FFA_MEM_RETRIEVE_RESP;
+	is(share_one(MEM2, 1), 0);
+	wrong_answer[0] = FFA_ERROR;
+	wrong_answer[2] = ABORTED;
+	is(share_one(MEM2, 1), ABORTED);
+	is(op_donate_guest(PFN(MEM2), 5, 1), 0);
+}
+
 static void test_ffa_partitions(void)
 {
 	u8 *rx;
@@ -777,7 +831,7 @@ const struct unit ffa_tests[] = {
 	T_MUTE(ffa_none_at_boot), T(ffa_calls), T(ffa_mailboxes),
 	T(ffa_share), T(ffa_not_the_hosts), T(ffa_refused), T(ffa_descriptor),
 	T_ONCE(ffa_desc_ranges), T(ffa_fragments), T(ffa_fragment_refused), T_ONCE(ffa_odd_answers),
-	T(ffa_partitions), T(ffa_changing_mailbox), T(ffa_changed_mailbox),
+	T(ffa_wrong_answers), T(ffa_partitions), T(ffa_changing_mailbox), T(ffa_changed_mailbox),
 };
 
 const unsigned int nr_ffa_tests = ARRAY_SIZE(ffa_tests);
