@@ -341,6 +341,8 @@ static void serve(const unsigned long *a, struct arm_smccc_res *res)
 		show(PACK_HANDLE(a[1], a[2]), a[3], false, res);
 		break;
 	case FFA_RX_RELEASE:
+		/* No other CPU may be in the middle of reading the mailbox. */
+		check(fake_locks_held(fake_cpu));
 		answer(res, FFA_SUCCESS, 0, 0, 0);
 		break;
 	case FFA_MEM_RECLAIM:

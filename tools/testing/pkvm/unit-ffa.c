@@ -204,7 +204,7 @@ static void test_ffa_calls(void)
 		FFA_MSG_WAIT, FFA_MSG_SEND_DIRECT_RESP, FFA_RXTX_MAP,
 	};
 	static const u32 passed[] = {
-		FFA_ID_GET, FFA_RX_RELEASE, FFA_RUN, FFA_YIELD, FFA_MSG_SEND_DIRECT_REQ,
+		FFA_ID_GET, FFA_RUN, FFA_YIELD, FFA_MSG_SEND_DIRECT_REQ,
 		FFA_FN64_MSG_SEND_DIRECT_REQ, FFA_NOTIFICATION_GET, FFA_SMC_32(0xff),
 	};
 	/* Not of FF-A: not looked at, whatever was agreed on. */
@@ -232,6 +232,11 @@ static void test_ffa_calls(void)
 	is(call(FFA_FEATURES, FFA_MEM_LEND, 0, 0), 0);
 	is(call(FFA_FEATURES, 3, 0, 0), 1);
 	check(!spmc.calls);
+	is(call(FFA_RX_RELEASE, 0, 0, 0), 0);
+	check(spmc.calls == 1 && spmc.last[0] == FFA_RX_RELEASE && smc_ret[0] == FFA_SUCCESS);
+	spmc.fail = FFA_RX_RELEASE;
+	spmc.error = DENIED;
+	is(call(FFA_RX_RELEASE, 0, 0, 0), DENIED);
 }
 
 /* --- mailboxes */
