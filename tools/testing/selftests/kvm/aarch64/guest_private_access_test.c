@@ -43,7 +43,6 @@
 #define FOLL_WRITE	0x01
 #define FOLL_FORCE	0x08
 #define FOLL_HONOR_NUMA	0x1000
-#define KPF_GUEST	43
 #define PM_SWAP		BIT_ULL(62)
 #define PM_PRESENT	BIT_ULL(63)
 
@@ -1197,12 +1196,8 @@ PATH(page_maps)
 	}
 	/* Marked, unless the host has used it since it was let in. */
 	IN_STATE(!w->open || gp_host_has(w), w);
-	fd = open("/proc/kpageflags", O_RDONLY);
-	for (j = 0; fd >= 0 && j < GP_PAGES; j++) {
-		EXPECT_EQ(pread(fd, &val, 8, w->pfn[j] * 8), 8);
-		IN_STATE(!(val & BIT_ULL(KPF_GUEST)) == w->open, w);
-	}
-	close(fd);
+	for (j = 0; j < GP_PAGES; j++)
+		IN_STATE(has_mark(w->pfn[j]) != w->open, w);
 	/* Of anonymous memory it is known to be there, but not mapped. */
 	fd = open("/proc/self/pagemap", O_RDONLY);
 	ASSERT_GE(fd, 0);

@@ -34,7 +34,6 @@
 #define TIMEOUT		180
 #define PAGE_KB		4L
 #define NOBODY		65534
-#define KPF_GUEST	43
 #define BOUND_MS	10000	/* for one KVM_RUN, on a slow machine */
 #define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
 
@@ -356,18 +355,6 @@ TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
 	EXPECT_LT(before.memfree_kb - after.memfree_kb, 2048);
 }
 
-/* Does /proc/kpageflags say that a page that is mapped here is a guest's? */
-static bool has_mark(const void *addr)
-{
-	int fd = open("/proc/kpageflags", O_RDONLY);
-	uint64_t flags = 0, pfn = pfn_of(addr);
-
-	TEST_ASSERT(fd >= 0 && pfn && pread(fd, &flags, 8, pfn * 8) == 8,
-		    "cannot tell what page that is");
-	close(fd);
-	return flags & BIT_ULL(KPF_GUEST);
-}
-
 static void start_vcpu1(struct pkvm_vm *vm)
 {
 	pkvm_must(pkvm_vcpu0(vm), guest_hvc, PSCI_0_2_FN64_CPU_ON, 1,
@@ -407,7 +394,7 @@ TEST_F_TIMEOUT(account, same_hva_at_two_gfns, TIMEOUT)
 	/* Shared, and used by the host: nothing in mm/ tells whose page it is. */
 	EXPECT_EQ(pkvm_must(&vm->vcpus[1], guest_hvc, PKVM_HVC_SHARE, PKVM_MEM_IPA), 0);
 	EXPECT_EQ(pkvm_host_read(opts.mem, NULL).sig, 0);
-	EXPECT_FALSE(has_mark(opts.mem));
+	EXPECT_FALSE(has_mark(pfn_of(opts.mem)));
 	pkvm_counters_read(&before);
 	for (i = 0; i < 3; i++) {
 		EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), BOUND_MS), -EFAULT);
@@ -449,7 +436,7 @@ TEST_F_TIMEOUT(account, same_hva_in_two_vms, TIMEOUT)
 	EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
 	/* The same when the host has used it: nothing in mm/ tells whose page it is. */
 	EXPECT_EQ(pkvm_host_read(h->mem + 16 * GP_PAGE, NULL).sig, 0);
-	EXPECT_FALSE(has_mark(h->mem + 16 * GP_PAGE));
+	EXPECT_FALSE(has_mark(pfn_of(h->mem + 16 * GP_PAGE)));
 	for (i = 0; i < 3; i++) {
 		EXPECT_EQ(pkvm_resume_timeout(pkvm_vcpu0(vm), BOUND_MS), -EFAULT);
 		EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
@@ -655,7 +642,7 @@ TEST_F_TIMEOUT(account, refused_by_el2, TIMEOUT)
 	EXPECT_TRUE(gp_page_is(page, 5));
 	EXPECT_EQ(pkvm_host_write(page, pkvm_pattern(5, 0)).sig, 0);
 	EXPECT_EQ(pfn_of(page), pfn);
-	EXPECT_FALSE(has_mark(page));
+	EXPECT_FALSE(has_mark(pfn_of(page)));
 	ASSERT_EQ(hvc(KHH_pkvm_host_unshare_hyp, pfn), 0);
 	/* And then the guest may have it. */
 	EXPECT_EQ(pkvm_resume_timeout(h->vcpu, BOUND_MS), PKVM_RETURNED);

@@ -20,6 +20,8 @@
 #define ZRAM		"/dev/zram0"
 #define ZRAM_SYS	"/sys/block/zram0/"
 #define ZRAM_PAGES	16384UL
+/* As in linux/kernel-page-flags.h, which is none of user space's. */
+#define KPF_GUEST	43
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -146,6 +148,18 @@ uint64_t pfn_of(const void *addr)
 		entry = 0;
 	close(fd);
 	return entry & (1UL << 63) ? entry & ((1UL << 55) - 1) : 0;
+}
+
+bool has_mark(uint64_t pfn)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+
+	TEST_ASSERT(fd >= 0 && pfn &&
+		    pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) == sizeof(flags),
+		    "cannot tell what page %#lx is", pfn);
+	close(fd);
+	return flags & (1UL << KPF_GUEST);
 }
 
 /* A line of /proc/vmstat, or -1. */
