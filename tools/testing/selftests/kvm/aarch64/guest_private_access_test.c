@@ -36,10 +36,12 @@
 #include "held.h"
 #include "hostile.h"
 #include "guest_private.h"
+#include "../../../../../lib/test_hmm_uapi.h"
 #include "../../../../../mm/gup_test.h"
 
 #define TIMEOUT		120
 #define GUP_TEST	"/sys/kernel/debug/gup_test"
+#define MIRROR		"/dev/hmm_dmirror0"
 #define FOLL_WRITE	0x01
 #define FOLL_FORCE	0x08
 #define FOLL_HONOR_NUMA	0x1000
@@ -856,6 +858,247 @@ TEST_F_TIMEOUT(file, build_id, TIMEOUT)
 	EXPECT_TRUE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
 	EXPECT_TRUE(gp_guest_has_all(h));
 	munmap(ring, 3 * GP_PAGE);
+	close(fd);
+}
+
+/* ------------------------------------------------------------- by a device */
+
+/*
+ * The kernel's test of devices that have the page tables of a process for their own,
+ * as graphics cards do. A file, or -1.
+ */
+static int mirror_open(const char **why)
+{
+	int fd;
+
+	*why = hostile_load("test_hmm.ko", MIRROR);
+	if (*why)
+		return -1;
+	fd = open(MIRROR, O_RDWR | O_CLOEXEC);
+	*why = "no " MIRROR;
+	return fd;
+}
+
+/* How many pages it did it to, or -errno. */
+static long mirror_do(int fd, unsigned long cmd, void *mem, void *data, uint64_t nr)
+{
+	struct hmm_dmirror_cmd args = {
+		.addr = (uintptr_t)mem, .ptr = (uintptr_t)data, .npages = nr,
+	};
+
+	return ioctl(fd, cmd, &args) ? -errno : (long)args.cpages;
+}
+
+PATH(mirror)
+{
+	const char *why;
+	int i, fd = mirror_open(&why);
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	memset(buf, 0, sizeof(buf));
+	if (w->open) {
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, w->mem, buf, GP_PAGES), GP_PAGES);
+		for (i = 0; i < GP_PAGES; i++)
+			IN_STATE(gp_page_is(buf + i * GP_PAGE, w->seed[i]), w);
+		gp_pattern(buf, gp_seed(h));
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_WRITE, w->mem, buf, 1), 1);
+		w->seed[0] = h->next_seed;
+	} else {
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, w->mem, buf, GP_PAGES), -EFAULT);
+		/* From a page of the host's own. */
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, w->mem - GP_PAGE, buf, 2),
+			  -EFAULT);
+		EXPECT_EQ(gp_secrets(h, buf, sizeof(buf)), 0);
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_WRITE, w->mem, buf, 1), -EFAULT);
+	}
+	close(fd);
+}
+
+/* The tables as they are, without a fault. */
+PATH(mirror_snapshot)
+{
+	uint8_t prot[GP_PAGES];
+	const char *why;
+	int i, fd = mirror_open(&why);
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	for (i = 0; w->open && i < GP_PAGES; i++)
+		EXPECT_EQ(pkvm_host_write(w->mem + i * GP_PAGE,
+					  *(uint64_t *)(w->mem + i * GP_PAGE)).sig, 0);
+	memset(prot, 0xaa, sizeof(prot));
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_SNAPSHOT, w->mem, prot, GP_PAGES), GP_PAGES);
+	for (i = 0; i < GP_PAGES; i++) {
+		EXPECT_EQ(prot[i], w->open ? HMM_DMIRROR_PROT_WRITE :
+			  HMM_DMIRROR_PROT_NONE) {
+			TH_LOG("state %s, page %d", gp_state_name(w->state), i);
+		}
+	}
+	close(fd);
+}
+
+/*
+ * Into the memory of the device: nothing of what a guest has, shared or not, which is
+ * pinned, and nothing of a file. What did not move the device does not find there.
+ */
+PATH(mirror_migrate)
+{
+	const char *why;
+	int i, fd = mirror_open(&why);
+	long ret;
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	memset(buf, 0x3c, sizeof(buf));
+	ret = mirror_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, w->mem, buf, GP_PAGES);
+	if (w->state == GP_GONE && !h->file) {
+		EXPECT_EQ(ret, GP_PAGES);
+		for (i = 0; i < GP_PAGES; i++)
+			IN_STATE(gp_page_is(buf + i * GP_PAGE, 0), w);
+		/* A touch brings it back. */
+		IN_STATE(gp_host_has(w), w);
+		IN_STATE(gp_mapped(w) == GP_PAGES, w);
+	} else {
+		EXPECT_EQ(ret, -ENOENT) {
+			TH_LOG("state %s", gp_state_name(w->state));
+		}
+		EXPECT_EQ(gp_secrets(h, buf, sizeof(buf)), 0);
+	}
+	close(fd);
+}
+
+/* For the device alone, until a CPU touches it; of files there is no such thing. */
+PATH(mirror_exclusive)
+{
+	const char *why;
+	int i, fd = mirror_open(&why);
+	long ret;
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	memset(buf, 0x3c, sizeof(buf));
+	ret = mirror_do(fd, HMM_DMIRROR_EXCLUSIVE, w->mem, buf, GP_PAGES);
+	if (w->open && !h->file) {
+		EXPECT_EQ(ret, GP_PAGES);
+		for (i = 0; i < GP_PAGES; i++)
+			IN_STATE(gp_page_is(buf + i * GP_PAGE, w->seed[i]), w);
+		IN_STATE(gp_mapped(w) == 0, w);
+	} else {
+		EXPECT_EQ(ret, -EBUSY) {
+			TH_LOG("state %s", gp_state_name(w->state));
+		}
+		EXPECT_EQ(gp_secrets(h, buf, sizeof(buf)), 0);
+	}
+	close(fd);
+}
+
+/* Pages of the host's own that no window has, each with a seed. */
+static struct gp_window fresh_window(struct gp_host *h)
+{
+	struct gp_window w = {
+		.state = GP_PRIVATE, .mem = h->mem + SZ_1M, .ipa = PKVM_MEM_IPA + SZ_1M,
+	};
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		w.seed[i] = gp_seed(h);
+		gp_pattern(w.mem + i * GP_PAGE, w.seed[i]);
+	}
+	return w;
+}
+
+/* What the device had found it loses when the guest gets the page, or has it back. */
+TEST_F_TIMEOUT(path, mirror_is_told, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window fresh = fresh_window(h), *w = &h->win[GP_SHARED];
+	const char *why;
+	int i, fd = mirror_open(&why);
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, fresh.mem, buf, GP_PAGES), GP_PAGES);
+	for (i = 0; i < GP_PAGES; i++)
+		EXPECT_TRUE(gp_page_is(buf + i * GP_PAGE, fresh.seed[i]));
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, w->mem, buf, GP_PAGES), GP_PAGES);
+	for (i = 0; i < GP_PAGES; i++)
+		EXPECT_TRUE(gp_page_is(buf + i * GP_PAGE, w->seed[i]));
+	/* It holds nothing. */
+	ASSERT_EQ(gp_unshare(h, w), 0);
+	gp_fill(h, w);
+	gp_fill(h, &fresh);
+	pkvm_counters_read(&h->now);
+
+	memset(buf, 0, sizeof(buf));
+	for (i = 0; i < GP_PAGES; i++) {
+		char *p = w->mem + i * GP_PAGE, *q = fresh.mem + i * GP_PAGE;
+
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, p, buf, 1), -EFAULT);
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_WRITE, p, buf, 1), -EFAULT);
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, q, buf, 1), -EFAULT);
+		EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_WRITE, q, buf, 1), -EFAULT);
+	}
+	EXPECT_EQ(gp_secrets(h, buf, sizeof(buf)), 0);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(gp_guest_has(h, &fresh));
+	EXPECT_TRUE(gp_touch_fails(w));
+	EXPECT_TRUE(gp_touch_fails(&fresh));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	/* And finds it again. */
+	ASSERT_EQ(gp_share(h, w), 0);
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, w->mem, buf, GP_PAGES), GP_PAGES);
+	for (i = 0; i < GP_PAGES; i++)
+		EXPECT_TRUE(gp_page_is(buf + i * GP_PAGE, w->seed[i]));
+	close(fd);
+}
+
+/* Pages that lie in the device when the guest comes to them come back for it. */
+TEST_F_TIMEOUT(path, mirror_has_moved, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window fresh = fresh_window(h);
+	const char *why;
+	int fd = mirror_open(&why);
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_MIGRATE_TO_DEV, fresh.mem, buf, GP_PAGES),
+		  h->file ? -ENOENT : (long)GP_PAGES);
+	EXPECT_EQ(gp_mapped(&fresh), h->file ? GP_PAGES : 0);
+	EXPECT_TRUE(gp_guest_has(h, &fresh));
+	gp_fill(h, &fresh);
+	EXPECT_TRUE(gp_guest_has(h, &fresh));
+	EXPECT_TRUE(gp_touch_fails(&fresh));
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_READ, fresh.mem, buf, GP_PAGES), -EFAULT);
+	close(fd);
+	EXPECT_TRUE(gp_guest_has_all(h));
+}
+
+/* A page that a device has for itself somebody holds: until a CPU has touched it. */
+TEST_F_TIMEOUT(path, mirror_is_alone, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	struct gp_window *w = &h->win[GP_SHARED];
+	const char *why;
+	int i, fd = mirror_open(&why);
+
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(mirror_do(fd, HMM_DMIRROR_EXCLUSIVE, w->mem, buf, GP_PAGES),
+		  h->file ? -EBUSY : (long)GP_PAGES);
+	if (!h->file) {
+		EXPECT_NE(gp_unshare(h, w), 0);
+		EXPECT_TRUE(gp_guest_has_all(h));
+		EXPECT_TRUE(gp_host_has(w));
+	}
+	for (i = 0; i < GP_PAGES; i++)
+		EXPECT_EQ(pkvm_host_read(w->mem + i * GP_PAGE, NULL).sig, 0);
+	EXPECT_EQ(gp_unshare(h, w), 0);
+	gp_fill(h, w);
+	EXPECT_TRUE(gp_guest_has_all(h));
+	EXPECT_TRUE(gp_touch_fails(w));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 	close(fd);
 }
 
