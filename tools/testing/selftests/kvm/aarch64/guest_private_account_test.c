@@ -508,6 +508,163 @@ TEST_F_TIMEOUT(account, movable_zone, TIMEOUT)
 		EXPECT_EQ(*(uint64_t *)(mem + i * GP_PAGE), 1 + i);
 }
 
+/* Pages of the range that the host has mapped in frames from base on. */
+static long pages_between(const char *mem, long nr, uint64_t base, uint64_t count)
+{
+	long i, found = 0;
+	uint64_t pfn;
+
+	for (i = 0; i < nr; i++) {
+		pfn = pfn_of(mem + i * GP_PAGE);
+		found += pfn >= base && pfn < base + count;
+	}
+	return found;
+}
+
+#define CMA	"/sys/kernel/debug/cma/reserved/"
+
+/*
+ * Pages that devices may want back are lent to whoever has pages that move. A guest's
+ * do not: they have left when it gets them, and the devices can have all.
+ */
+TEST_F_TIMEOUT(account, contiguous_area, TIMEOUT)
+{
+	long base = read_number(CMA "base_pfn"), count = read_number(CMA "count");
+	char *mem = self->host.mem + 16 * GP_PAGE, *other, text[24];
+	long nr = 128, used, before, i, tries;
+	struct gp_host *h = &self->host;
+
+	if (count <= 0)
+		SKIP(return, "no cma=, or no CONFIG_CMA_DEBUGFS");
+	/* What each CPU has at hand, of anywhere, is not there for the guest. */
+	other = mmap(NULL, SZ_32M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(other, MAP_FAILED);
+	memset(other, 1, SZ_32M);
+	for (i = 0; i < nr; i++)
+		pkvm_host_write(mem + i * GP_PAGE, i);
+	before = pages_between(mem, nr, base, count);
+	TH_LOG("%ld of %ld pages are lent", before, nr);
+	EXPECT_GT(before, 0);
+	pkvm_must(h->vcpu, guest_touch, FIRST, nr, 1, 1);
+	/* All but what devices have, at the start. Somebody may look at a page just then. */
+	used = read_number(CMA "used");
+	EXPECT_LT(used, 256);
+	snprintf(text, sizeof(text), "%ld", read_number(CMA "maxchunk"));
+	for (tries = 0; tries < 5 && !write_text(CMA "alloc", text); tries++)
+		usleep(10000);
+	EXPECT_EQ(read_number(CMA "used"), count);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_load, FIRST + i * GP_PAGE), 1 + i);
+	/* So that the host sees where they are. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_pages_share, PKVM_HVC_SHARE, FIRST, nr), 0);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(*(uint64_t *)(mem + i * GP_PAGE), 1 + i);
+	EXPECT_EQ(pages_between(mem, nr, base, count), 0);
+	EXPECT_EQ(pages_between(mem, nr, 1, ~0UL >> 1), nr);
+	write_text(CMA "free", text);
+	EXPECT_EQ(read_number(CMA "used"), used);
+	munmap(other, SZ_32M);
+}
+
+#define GIGANTIC	"/sys/kernel/mm/hugepages/hugepages-32768kB/nr_hugepages"
+
+/* The largest of huge pages are made of memory that can be emptied, or not at all. */
+TEST_F_TIMEOUT(account, gigantic_pages, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	long got, nr = 128, i;
+
+	if (read_number(GIGANTIC) != 0)
+		SKIP(return, "no huge pages of 32 MB, or some are there");
+	pkvm_must(h->vcpu, guest_touch, FIRST, nr, 1, 1);
+	pkvm_counters_read(&h->now);
+	write_text(GIGANTIC, "16");
+	got = read_number(GIGANTIC);
+	TH_LOG("%ld pages of 32 MB", got);
+	EXPECT_GT(got, 0);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_load, FIRST + i * GP_PAGE), 1 + i);
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(h->mem + 16 * GP_PAGE, NULL),
+				    h->mem + 16 * GP_PAGE));
+	write_text(GIGANTIC, "0");
+	EXPECT_EQ(read_number(GIGANTIC), 0);
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
+#define MEMORY	"/sys/devices/system/memory/"
+
+/* A block of memory, by its number: 0, or the errno. */
+static int set_offline(uint64_t block)
+{
+	char path[64];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), MEMORY "memory%lu/state", block);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, "offline", 7) != 7)
+		err = errno;
+	close(fd);
+	return err;
+}
+
+static bool is_online(uint64_t block)
+{
+	char path[64], text[16] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), MEMORY "memory%lu/state", block);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	return !strcmp(text, "online\n");
+}
+
+/*
+ * Memory that a guest has is not unplugged. What lies beside it in a block decides
+ * who says so first: the pages that cannot move, or the architecture, which keeps
+ * all that was there at boot.
+ */
+TEST_F_TIMEOUT(account, offline_block, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	uint64_t size, block, last = ~0UL;
+	char *mem = h->mem + 16 * GP_PAGE, text[32] = "";
+	long nr = 64, i, blocks = 0;
+	int fd, err;
+
+	fd = open(MEMORY "block_size_bytes", O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		SKIP(return, "no CONFIG_MEMORY_HOTPLUG");
+	close(fd);
+	size = strtoul(text, NULL, 16) / GP_PAGE;
+	ASSERT_GT(size, 0);
+	pkvm_must(h->vcpu, guest_touch, FIRST, nr, 1, 1);
+	/* So that the host sees where they are; then they are the guest's again. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_pages_share, PKVM_HVC_SHARE, FIRST, nr), 0);
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(pkvm_host_read(mem + i * GP_PAGE, NULL).sig, 0);
+		block = pfn_of(mem + i * GP_PAGE) / size;
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_pages_share, PKVM_HVC_UNSHARE,
+				    FIRST + i * GP_PAGE, 1), 0);
+		if (block == last)
+			continue;
+		last = block;
+		blocks++;
+		pkvm_counters_read(&h->now);
+		err = set_offline(block);
+		TH_LOG("block %lu: %s", block, strerror(err));
+		EXPECT_TRUE(err == EBUSY || err == EPERM);
+		EXPECT_TRUE(is_online(block));
+		EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+		EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(mem + i * GP_PAGE, NULL),
+					    mem + i * GP_PAGE));
+	}
+	EXPECT_GT(blocks, 0);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_load, FIRST + i * GP_PAGE), 1 + i);
+}
+
 /* ------------------------------------------------------------ what may fail */
 
 static bool fault_injection_on(void)
