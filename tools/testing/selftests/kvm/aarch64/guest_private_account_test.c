@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -954,6 +955,96 @@ TEST_F_TIMEOUT(account, memory_stat, TIMEOUT)
 	gp_end_vm(h);
 	expect_seen(_metadata, path, "guest_private", 0, 0);
 	write_text("/sys/fs/cgroup/cgroup.procs", pid);
+	rmdir(dir);
+}
+
+/* A number of a group of the old kind, in pages. Small changes are added up later. */
+static bool group_has(const char *dir, const char *group, const char *key, long least,
+		      long most)
+{
+	char path[96];
+	long val, tries;
+
+	snprintf(path, sizeof(path), "%s/%s/memory.stat", dir, group);
+	for (tries = 0; tries < 40; tries++) {
+		val = value_of(path, key) / (long)GP_PAGE;
+		if (val >= least && val <= most)
+			return true;
+		usleep(100000);
+	}
+	printf("# %s has %ld pages of %s, not %ld to %ld\n", group, val, key, least, most);
+	return false;
+}
+
+static bool group_write(const char *dir, const char *group, const char *file,
+			const char *text)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s/%s", dir, group, file);
+	return write_text(path, text);
+}
+
+/*
+ * A VMM moves to another group and takes its memory along, as the groups of cgroup v1
+ * can: what is the host's goes, what is private stays where it is counted.
+ */
+TEST_F_TIMEOUT(account, moved_to_another_group, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	const char *key = h->file ? "total_shmem" : "total_rss";
+	/* The library's memory counts, too, where it is of the same kind. */
+	long nr = 128, shared = 32, own = 64, i, slack = h->file ? 0 : 24;
+	char dir[] = "/tmp/memoryXXXXXX", pid[16], path[64];
+	char *mem = h->mem + 16 * GP_PAGE;
+	uint64_t seed = gp_seed(h);
+
+	ASSERT_NE(mkdtemp(dir), NULL);
+	if (mount("memory", dir, "cgroup", 0, "memory")) {
+		rmdir(dir);
+		SKIP(return, "no memory controller of cgroup v1: %s", strerror(errno));
+	}
+	snprintf(path, sizeof(path), "%s/from", dir);
+	ASSERT_EQ(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/to", dir);
+	ASSERT_EQ(mkdir(path, 0700), 0);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_TRUE(group_write(dir, "to", "memory.move_charge_at_immigrate", "3"));
+	ASSERT_TRUE(group_write(dir, "from", "cgroup.procs", pid));
+
+	pkvm_must(h->vcpu, guest_pages_fill, FIRST, nr, seed);
+	memset(mem + nr * GP_PAGE, 0x11, own * GP_PAGE);
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_pages_share, PKVM_HVC_SHARE, FIRST, shared), 0);
+	for (i = 0; i < shared; i++)
+		EXPECT_EQ(pkvm_host_read(mem + i * GP_PAGE, NULL).sig, 0);
+	EXPECT_TRUE(group_has(dir, "from", key, nr + own, nr + own + slack));
+	EXPECT_TRUE(group_has(dir, "to", key, 0, 0));
+	pkvm_counters_read(&h->now);
+
+	ASSERT_TRUE(group_write(dir, "to", "cgroup.procs", pid));
+	EXPECT_TRUE(group_has(dir, "from", key, nr - shared, nr - shared + slack));
+	EXPECT_TRUE(group_has(dir, "to", key, shared + own - slack, shared + own + slack));
+	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST + i * GP_PAGE, seed + i),
+			  0);
+	}
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(mem + shared * GP_PAGE, NULL),
+				    mem + shared * GP_PAGE));
+
+	/* And none is left when the guest is gone and the memory with it. */
+	gp_end_vm(h);
+	expect_seen(_metadata, "/proc/meminfo", "GuestPrivate", 0, 0);
+	EXPECT_EQ(pkvm_count_nonzero(mem, nr * GP_PAGE), 0);
+	EXPECT_EQ(madvise(mem, (nr + own) * GP_PAGE, h->file ? MADV_REMOVE : MADV_DONTNEED), 0);
+	EXPECT_TRUE(group_has(dir, "from", key, 0, slack));
+	EXPECT_TRUE(group_has(dir, "to", key, 0, slack));
+	EXPECT_TRUE(group_write(dir, ".", "cgroup.procs", pid));
+	snprintf(path, sizeof(path), "%s/from", dir);
+	EXPECT_EQ(rmdir(path), 0);
+	snprintf(path, sizeof(path), "%s/to", dir);
+	EXPECT_EQ(rmdir(path), 0);
+	EXPECT_EQ(umount(dir), 0);
 	rmdir(dir);
 }
 
