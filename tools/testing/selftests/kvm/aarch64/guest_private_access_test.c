@@ -174,6 +174,55 @@ PATH(load_store)
 	gp_pattern(w->mem + GP_PAGE, w->seed[1]);
 }
 
+static void do_zva(void *addr, uint64_t *val)
+{
+	asm volatile("dc zva, %0" :: "r" (addr) : "memory");
+}
+
+static void do_cvau(void *addr, uint64_t *val)
+{
+	asm volatile("dc cvau, %0" :: "r" (addr) : "memory");
+}
+
+static void do_cvac(void *addr, uint64_t *val)
+{
+	asm volatile("dc cvac, %0" :: "r" (addr) : "memory");
+}
+
+static void do_civac(void *addr, uint64_t *val)
+{
+	asm volatile("dc civac, %0" :: "r" (addr) : "memory");
+}
+
+static void do_ivau(void *addr, uint64_t *val)
+{
+	asm volatile("ic ivau, %0" :: "r" (addr) : "memory");
+}
+
+/* A program may clean what it may read. An emulator may make nothing of that. */
+PATH(cache_maintenance)
+{
+	static void (* const ops[])(void *addr, uint64_t *val) = {
+		do_cvau, do_cvac, do_civac, do_ivau,
+	};
+	struct pkvm_fault f;
+	int i, j;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		char *p = w->mem + i * GP_PAGE + 256;
+
+		for (j = 0; j < ARRAY_SIZE(ops); j++) {
+			f = pkvm_host_do(ops[j], p);
+			IN_STATE(!f.sig || (!w->open && pkvm_is_segv_at(f, p)), w);
+		}
+		/* A store. */
+		f = pkvm_host_do(do_zva, p);
+		IN_STATE(w->open ? !f.sig : pkvm_is_segv_at(f, p), w);
+		if (w->open)
+			gp_pattern(w->mem + i * GP_PAGE, w->seed[i]);
+	}
+}
+
 PATH(buffer_of_read)
 {
 	int fds[2];

@@ -18,6 +18,7 @@
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -805,6 +806,77 @@ TEST_F_TIMEOUT(account, refused_by_el2, TIMEOUT)
 	/* And then the guest may have it. */
 	EXPECT_EQ(pkvm_resume_timeout(h->vcpu, BOUND_MS), PKVM_RETURNED);
 	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(page, NULL), page));
+	hostile_close();
+}
+
+/* What the host takes by force is zeroes, in whatever way it looks. */
+TEST_F_TIMEOUT(account, taken_by_force, TIMEOUT)
+{
+	enum { LOST = PKVM_MAX_VCPUS - 1 };
+	static char buf[LOST * GP_PAGE] __aligned(GP_PAGE);
+	struct gp_host *h = &self->host;
+	char *mem = h->mem + 16 * GP_PAGE;
+	struct iovec local = { buf, sizeof(buf) }, remote = { mem, sizeof(buf) };
+	const char *why = hostile_unavailable();
+	struct pkvm_counters before;
+	uint64_t pfn[LOST], val;
+	int i, j;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < LOST; i++) {
+		gp_pattern(mem + i * GP_PAGE, 1);
+		pfn[i] = pfn_of(mem + i * GP_PAGE);
+		ASSERT_NE(pfn[i], 0);
+	}
+	pkvm_must(h->vcpu, guest_pages_fill, FIRST, LOST + 1, 77);
+	/* One of them has been the host's meanwhile. */
+	EXPECT_EQ(pkvm_must(h->vcpu, guest_share_storm, FIRST, 1, 1), 0);
+	pkvm_must(h->vcpu, guest_pages_fill, FIRST, LOST + 1, 77);
+	pkvm_counters_read(&before);
+	for (i = 0; i < LOST; i++) {
+		EXPECT_EQ(khh_peek(pfn[i], 8, &val), EFAULT);
+		ASSERT_EQ(hvc(KHH_pkvm_host_force_reclaim, pfn[i]), 0);
+	}
+
+	/* The kernel first, by its own mapping. */
+	for (i = 0; i < LOST; i++) {
+		for (j = 0; j < GP_PAGE; j += 8) {
+			EXPECT_EQ(khh_peek(pfn[i], j, &val), 0);
+			EXPECT_EQ(val, 0);
+		}
+	}
+	memset(buf, 0x3c, sizeof(buf));
+	EXPECT_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), sizeof(buf));
+	EXPECT_EQ(pkvm_count_nonzero(buf, sizeof(buf)), 0);
+	if (h->file) {
+		memset(buf, 0x3c, sizeof(buf));
+		EXPECT_EQ(pread(h->fd, buf, sizeof(buf), 16 * GP_PAGE), sizeof(buf));
+		EXPECT_EQ(pkvm_count_nonzero(buf, sizeof(buf)), 0);
+	}
+	for (i = 0; i < LOST; i++) {
+		EXPECT_TRUE(gp_page_is(mem + i * GP_PAGE, 0));
+		EXPECT_EQ(pfn_of(mem + i * GP_PAGE), pfn[i]);
+		EXPECT_FALSE(has_mark(pfn[i]));
+		gp_pattern(mem + i * GP_PAGE, 5);
+	}
+
+	/* The guest does not take them for its own; then nobody pays for them. */
+	for (i = 0; i < LOST; i++) {
+		EXPECT_EQ(pkvm_call(&h->vm->vcpus[i], guest_page_check, FIRST + i * GP_PAGE, 0),
+			  -EFAULT);
+		EXPECT_EQ(h->vm->vcpus[i].run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		EXPECT_EQ(h->vm->vcpus[i].run->memory_fault.gpa, FIRST + i * GP_PAGE);
+		before.vmlck_kb -= PAGE_KB;
+		before.pin_released++;
+		EXPECT_TRUE(pkvm_counters_back(&before, -1));
+		EXPECT_TRUE(gp_page_is(mem + i * GP_PAGE, 5));
+	}
+	EXPECT_EQ(pkvm_must(&h->vm->vcpus[LOST], guest_page_check, FIRST + LOST * GP_PAGE,
+			    77 + LOST), 0);
+	gp_end_vm(h);
+	for (i = 0; i < LOST; i++)
+		EXPECT_TRUE(gp_page_is(mem + i * GP_PAGE, 5));
 	hostile_close();
 }
 

@@ -222,6 +222,7 @@ int pkvm_resume_timeout(struct pkvm_vcpu *vcpu, int ms);
 struct pkvm_fault pkvm_host_read(const void *addr, uint64_t *val);
 struct pkvm_fault pkvm_host_write(void *addr, uint64_t val);
 struct pkvm_fault pkvm_host_exec(void *addr);
+struct pkvm_fault pkvm_host_do(void (*access)(void *addr, uint64_t *val), void *addr);
 bool pkvm_is_segv_at(struct pkvm_fault fault, const void *addr);
 size_t pkvm_count_nonzero(const void *mem, size_t size);
 

@@ -534,6 +534,11 @@ struct pkvm_fault pkvm_host_exec(void *addr)
 	return host_access(access_exec, addr, NULL);
 }
 
+struct pkvm_fault pkvm_host_do(void (*access)(void *addr, uint64_t *val), void *addr)
+{
+	return host_access(access, addr, NULL);
+}
+
 bool pkvm_is_segv_at(struct pkvm_fault fault, const void *addr)
 {
 	if (fault.sig == SIGSEGV && fault.code == SEGV_ACCERR &&
