@@ -408,6 +408,28 @@ static void by_registration(struct worker *w, struct gp_host *h, char *page)
 	gp_uring_close(&u);
 }
 
+/* A block device, or -1. */
+static int disk = -1;
+
+/*
+ * Direct I/O holds a page while it is on its way. To the disk it is any page; from
+ * there only what nobody has a checksum of.
+ */
+static void by_direct_io(struct worker *w, struct gp_host *h, char *page)
+{
+	static char buf[GP_PAGE] __aligned(GP_PAGE);
+	char *lost = h->mem + LOST + rand_r(&w->rnd) % LOST_PAGES * GP_PAGE;
+
+	if (disk < 0) {
+		by_lookup(w, h, page);
+		return;
+	}
+	if (pwrite(disk, page, GP_PAGE, 0) == GP_PAGE)
+		look_for_secrets(w, buf, pread(disk, buf, GP_PAGE, 0));
+	if (pread(disk, lost, GP_PAGE, 0) == GP_PAGE)
+		look_for_secrets(w, buf, pread(disk, buf, GP_PAGE, 0));
+}
+
 /* A VM that comes and goes, over memory of its own that was huge. */
 static void by_other_vm(struct worker *w, struct gp_host *h, char *page)
 {
@@ -461,6 +483,7 @@ static const struct {
 	{ "removal", by_removal },
 	{ "registered buffers", by_registration },
 	{ "another VM", by_other_vm },
+	{ "direct I/O", by_direct_io },
 };
 
 FIXTURE(stress) {
@@ -490,6 +513,8 @@ TEST_F_TIMEOUT(stress, share_and_unshare, TIMEOUT)
 	struct gp_host *h;
 	int i, j, s, stop;
 
+	if (gp_disk_open(&disk, SZ_1M))
+		disk = -1;
 	write_text(KSM "sleep_millisecs", "1");
 	write_text(KSM "pages_to_scan", "1000");
 	write_text(KSM "run", "1");
@@ -570,6 +595,8 @@ out:
 		t.host[i].before = self->before;
 		EXPECT_TRUE(gp_close(&t.host[i]));
 	}
+	if (disk >= 0)
+		gp_disk_close(disk);
 	if (swap)
 		held_cleanup();
 }
