@@ -207,6 +207,9 @@ static int choose_prot(struct stage2_fault *fault,
 	/* The first write has to be seen. */
 	if (fault->logging && !fault->write)
 		writable = false;
+	/* Memory of its own is looked up as for a write, and may be had to read only. */
+	if (fault->slot->flags & KVM_MEM_READONLY)
+		writable = false;
 
 	/*
 	 * No more than the guest hypervisor gives, whose permission to execute
