@@ -301,8 +301,8 @@ static int map_leaf(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, u64 nr_pages,
  * or a @prot that makes no sense; -ERANGE beyond the VM's IPA size; -EPERM for what
  * the host does not own, or would have mapped as memory although it is none;
  * -EBUSY for a page that is mapped 65535 times, or a block that is 255 times and can
- * still be shared page by page, while what was there stays; -EAGAIN when it is mapped already; the positive number
- * of table pages that are missing when the host must top up.
+ * still be shared page by page, while what was there stays; -EAGAIN when it is mapped
+ * already; the positive number of table pages that are missing when the host must top up.
  */
 int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			    u64 nr_pages, enum kvm_pgtable_prot prot)
