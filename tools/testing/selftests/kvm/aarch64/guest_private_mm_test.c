@@ -1505,6 +1505,53 @@ ONCE(thp, split)
 	write_text("/sys/fs/cgroup/memory.reclaim", "4M");
 }
 
+/* Kilobytes that all mappings of this process have of something. */
+static long smaps_sum(const char *key)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	size_t len = strlen(key);
+	char line[512];
+	long sum = 0;
+
+	TEST_ASSERT(f, "no /proc/self/smaps");
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, key, len) && line[len] == ':')
+			sum += strtol(line + len + 1, NULL, 10);
+	}
+	fclose(f);
+	return sum;
+}
+
+/* Who reads how much memory a process has splits none of it, a guest's or not (I10). */
+ONCE(thp, i10_smaps)
+{
+	char *room = mmap(NULL, 2 * SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *file = (char *)(((uintptr_t)room + SZ_2M - 1) & ~(SZ_2M - 1UL));
+	int fd = memfd_create("huge", MFD_CLOEXEC), i;
+	char *anon = lone_huge_page();
+	long split, anon_kb, file_kb;
+
+	ASSERT_NE(room, MAP_FAILED);
+	write_text(THP "shmem_enabled", "advise");
+	ASSERT_EQ(ftruncate(fd, SZ_2M), 0);
+	ASSERT_EQ(mmap(file, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), file);
+	ASSERT_EQ(madvise(file, SZ_2M, MADV_HUGEPAGE), 0);
+	*file = 0x66;
+	split = read_vmstat("thp_split_pmd");
+	anon_kb = smaps_sum("AnonHugePages");
+	file_kb = smaps_sum("ShmemPmdMapped");
+	EXPECT_GE(anon_kb, SZ_2M / 1024);
+	EXPECT_GE(file_kb, SZ_2M / 1024);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(smaps_sum("AnonHugePages"), anon_kb);
+		EXPECT_EQ(smaps_sum("ShmemPmdMapped"), file_kb);
+	}
+	EXPECT_EQ(read_vmstat("thp_split_pmd"), split);
+	EXPECT_EQ(*anon, 0x55);
+	munmap(room, 2 * SZ_2M);
+	close(fd);
+}
+
 ONCE(thp, mprotect_part)
 {
 	char *p = h->win[GP_PRIVATE].mem;
