@@ -19,6 +19,7 @@
 #include "kselftest_harness.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "held.h"
 #include "hostile.h"
 #include "pageref.h"
 
@@ -643,26 +644,50 @@ TEST_F_TIMEOUT(host, replaced_by_another_page, TIMEOUT)
 	khh_page_free(other);
 }
 
-/* A page is counted up to 65535 times; the next is refused, and EL2 lives. */
-TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
+#define MOST_PAGES	65535ul
+#define MOST_BLOCKS	255ul
+
+/* Give a guest a page, at one frame after the other, until EL2 has had enough. */
+static uint64_t share_until_full(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t first)
 {
-	const uint64_t most = 65535, first = FREE_GFN;
 	struct khh_call c;
 	uint64_t n = 0;
 
-	while (n < most) {
-		c = KHH_CALL(KHH_pkvm_host_share_guest, self->page, first + n, 1, KHH_RW);
-		c.repeat = min(most - n, 1024ul);
+	do {
+		c = KHH_CALL(KHH_pkvm_host_share_guest, pfn, first + n, 1, KHH_RW);
+		c.repeat = 1024;
 		c.step[1] = 1;
-		khh_calls(-1, self->va->fd, &c, 1);
+		khh_calls(-1, vcpu->fd, &c, 1);
+		TEST_ASSERT(!c.smccc, "EL2 does not know the call");
 		n += c.done;
-		ASSERT_EQ(c.smccc, 0);
-		ASSERT_GE(c.ret, 0) {
-			TH_LOG("after %lu", n);
-		}
-		if (c.ret)
-			khh_topup(self->va);
-	}
+		if (c.ret > 0)
+			khh_topup(vcpu);
+	} while (c.ret >= 0 && n <= MOST_PAGES);
+	TEST_ASSERT(c.ret == -EBUSY, "after %lu: %lld", n, c.ret);
+	return n;
+}
+
+/* The same with a block. */
+static uint64_t share_block_until_full(struct pkvm_vcpu *vcpu, uint64_t pfn, uint64_t first)
+{
+	uint64_t n = 0;
+	long ret;
+
+	do {
+		ret = khh_share(vcpu, pfn, first + 512 * n, 512, KHH_RW);
+		n += !ret;
+	} while (!ret && n <= MOST_BLOCKS);
+	TEST_ASSERT(ret == -EBUSY, "after %lu: %ld", n, ret);
+	return n;
+}
+
+/* A page is counted up to 65535 times; the next is refused, and EL2 lives. */
+TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
+{
+	const uint64_t most = MOST_PAGES, first = FREE_GFN;
+	uint64_t n = share_until_full(self->va, self->page, first);
+
+	ASSERT_EQ(n, most);
 	EXPECT_EQ(khh_share(self->va, self->page, first + n, 1, KHH_RW), -EBUSY);
 	EXPECT_EQ(khh_share(self->vb, self->page, first, 1, KHH_RW), -EBUSY);
 	EXPECT_EQ(try_donation(self, self->page), -EPERM);
@@ -673,6 +698,47 @@ TEST_F_TIMEOUT(host, the_count_does_not_overflow, TIMEOUT)
 	EXPECT_FALSE(khh_page_is_alone(self->page));
 	EXPECT_EQ(take_back(self->b, first, 1), 0);
 	EXPECT_EQ(try_donation(self, self->page), 0);
+}
+
+/*
+ * All memory that nobody has written yet is one page, and one guest or some can have it
+ * as often as can be counted. Others read theirs nevertheless: they get pages of their
+ * own (I10), and what they may only read stays so.
+ */
+TEST_F_TIMEOUT(host, i10_page_of_zeroes_that_is_full, TIMEOUT)
+{
+	const uint64_t ipa = FREE_GFN * PAGE, rom = ipa + SZ_64K, pages = 4;
+	char *mem = mmap(NULL, 2 * SZ_64K, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *rom_mem = mem + SZ_64K;
+	uint64_t zeroes, i, n;
+
+	ASSERT_NE(mem, MAP_FAILED);
+	madvise(mem, 2 * SZ_64K, MADV_NOHUGEPAGE);
+	for (i = 0; i < 2 * SZ_64K; i += PAGE)
+		ASSERT_EQ(READ_ONCE(mem[i]), 0);
+	zeroes = pfn_of(mem);
+	ASSERT_NE(zeroes, 0);
+	ASSERT_EQ(zeroes, pfn_of(rom_mem + SZ_64K - PAGE));
+	n = share_until_full(self->va, zeroes, FREE_GFN);
+	EXPECT_GT(n, MOST_PAGES / 2);
+
+	ASSERT_EQ(pkvm_set_slot(self->b, 9, ipa, SZ_64K, mem, 0), 0);
+	ASSERT_EQ(pkvm_set_slot(self->b, 10, rom, SZ_64K, rom_mem, KVM_MEM_READONLY), 0);
+	for (i = 0; i < pages; i++) {
+		EXPECT_EQ(pkvm_must(self->vb, guest_load, ipa + i * PAGE), 0);
+		EXPECT_EQ(pkvm_must(self->vb, guest_load, rom + i * PAGE), 0);
+	}
+	pkvm_must(self->vb, guest_store, ipa, 7);
+	EXPECT_EQ(READ_ONCE(*(uint64_t *)mem), 7);
+	ASSERT_EQ(pkvm_call(self->vb, guest_store, rom, 8), PKVM_EXIT);
+	EXPECT_EQ(self->vb->run->exit_reason, KVM_EXIT_MMIO);
+	EXPECT_EQ(self->vb->run->mmio.phys_addr, rom);
+	ASSERT_EQ(pkvm_resume(self->vb), PKVM_RETURNED);
+	EXPECT_EQ(READ_ONCE(*(uint64_t *)rom_mem), 0);
+
+	EXPECT_EQ(take_back(self->a, FREE_GFN, n), 0);
+	munmap(mem, 2 * SZ_64K);
 }
 
 /* S31 */
@@ -745,17 +811,16 @@ TEST_F_TIMEOUT(host, blocks_and_pages, TIMEOUT)
 /* A block is counted up to 255 times; its pages can still be shared after that. */
 TEST_F_TIMEOUT(host, the_count_of_blocks_does_not_overflow, TIMEOUT)
 {
-	const uint64_t most = 255, gfn = FREE_GFN;
+	const uint64_t most = MOST_BLOCKS, gfn = FREE_GFN;
 	uint64_t block = khh_page_alloc(9), i;
 
-	for (i = 0; i < most; i++) {
-		ASSERT_EQ(khh_share(self->va, block, gfn + 512 * i, 512, KHH_RW), 0) {
-			TH_LOG("after %lu", i);
-		}
-	}
+	ASSERT_EQ(share_block_until_full(self->va, block, gfn), most);
 	EXPECT_EQ(khh_share(self->va, block, gfn + 512 * most, 512, KHH_RW), -EBUSY);
 	EXPECT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RW), -EBUSY);
 	EXPECT_EQ(khh_share(self->vb, block + 7, gfn + 7, 1, KHH_RW), 0);
+	/* Who is refused keeps what is there. */
+	EXPECT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RW), -EBUSY);
+	EXPECT_EQ(khh_share(self->vb, block + 7, gfn + 7, 1, KHH_RW), -EAGAIN);
 	EXPECT_EQ(take_back(self->a, gfn, 1), 0);
 	EXPECT_EQ(khh_share(self->vb, block, gfn, 512, KHH_RW), 0);
 	EXPECT_EQ(khh_share(self->va, block, gfn, 512, KHH_RW), -EBUSY);
@@ -769,6 +834,54 @@ TEST_F_TIMEOUT(host, the_count_of_blocks_does_not_overflow, TIMEOUT)
 	for (i = 0; i < 512; i++)
 		ASSERT_TRUE(khh_page_is_alone(block + i));
 	khh_page_free(block);
+}
+
+static uint64_t guest_load_unaligned(uint64_t addr)
+{
+	uint64_t val;
+
+	asm volatile("ldr %0, [%1]" : "=r" (val) : "r" (addr) : "memory");
+	return val;
+}
+
+/*
+ * Of a block that is full a guest gets the pages, and has them all at once: also two
+ * that one instruction needs, and one that is to be read first and executed then (I5).
+ */
+TEST_F_TIMEOUT(host, i5_pages_of_a_block_that_is_full, TIMEOUT)
+{
+	const uint64_t ipa = FREE_GFN * PAGE, border = 5 * PAGE - 4, code = 9 * PAGE;
+	char *room = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *mem = (char *)(((uintptr_t)room + SZ_2M - 1) & ~(SZ_2M - 1UL));
+	uint64_t pfn, n;
+
+	ASSERT_NE(room, MAP_FAILED);
+	if (madvise(mem, SZ_2M, MADV_HUGEPAGE))
+		SKIP(return, "no transparent huge pages");
+	memset(mem, 0, SZ_2M);
+	memset(mem + border, 0x5c, 8);
+	*(uint32_t *)(mem + code) = 0xd65f03c0;		/* ret */
+	__builtin___clear_cache(mem + code, mem + code + 4);
+	pfn = pfn_of(mem);
+	ASSERT_EQ(pfn % 512, 0);
+	ASSERT_EQ(pfn_of(mem + SZ_2M - PAGE), pfn + 511);
+	n = share_block_until_full(self->va, pfn, FREE_GFN);
+	EXPECT_EQ(n, MOST_BLOCKS);
+	ASSERT_EQ(pkvm_set_slot(self->b, 9, ipa, SZ_2M, mem, 0), 0);
+
+	self->b_dead = true;
+	ASSERT_EQ(pkvm_call_timeout(self->vb, 5000, guest_load_unaligned, ipa + border),
+		  PKVM_RETURNED);
+	EXPECT_EQ(self->vb->ret, 0x5c5c5c5c5c5c5c5cul);
+	pkvm_must(self->vb, guest_load, ipa + code);
+	ASSERT_EQ(pkvm_call_timeout(self->vb, 5000, guest_try_exec, ipa + code),
+		  PKVM_RETURNED);
+	EXPECT_EQ(self->vb->ret, 0);
+	self->b_dead = false;
+
+	EXPECT_EQ(take_back(self->a, FREE_GFN, 512 * n), 0);
+	munmap(room, 2 * SZ_2M);
 }
 
 /* The same as the kernel does it: memory in more places than EL2 can count as blocks. */
