@@ -1674,6 +1674,52 @@ TEST_F_TIMEOUT(host, vms_from_memory_that_is_not_shared, TIMEOUT)
 	khh_page_free(m.pfn);
 }
 
+/* S80: nor of memory at odd addresses, where EL2 may not read as it does elsewhere. */
+TEST_F_TIMEOUT(host, vms_from_pointers_that_are_not_aligned, TIMEOUT)
+{
+	struct khh_vm a = khh_vm_info(self->a, 0);
+	const uint64_t nr_vcpus = a.created_addr - a.addr;
+	struct khh_pages host = { .order = 5 }, el2 = { .order = 6 };
+	uint64_t kvm, vcpu, vm, pgd, vcpu_mem;
+	long handle;
+	int i;
+
+	khh_must(KHH_IOC_ALLOC, &host);
+	khh_must(KHH_IOC_ALLOC, &el2);
+	kvm = host.addr;
+	vcpu = host.addr + 16 * PAGE;
+	vm = el2.addr;
+	pgd = el2.addr + 16 * PAGE;
+	vcpu_mem = el2.addr + 32 * PAGE;
+	for (i = 0; i < 32; i++)
+		ASSERT_EQ(hvc(KHH_pkvm_host_share_hyp, host.pfn + i), 0);
+	for (i = 7; i >= 0; i--) {
+		/* One vCPU, wherever that is read. */
+		khh_store(kvm + nr_vcpus + i, 1, 4);
+		EXPECT_EQ(hvc(KHH_pkvm_init_vm, kvm + i, 0, 0), i ? -EINVAL : -ENOMEM) {
+			TH_LOG("struct kvm at %d", i);
+		}
+		khh_store(kvm + nr_vcpus + i, i ? 0 : 1, 4);
+	}
+	handle = hvc(KHH_pkvm_init_vm, kvm, vm, pgd);
+	ASSERT_GT(handle, 0);
+	for (i = 1; i < 16; i++) {
+		EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, handle, vcpu + i, vcpu_mem), -EINVAL) {
+			TH_LOG("struct kvm_vcpu at %d", i);
+		}
+	}
+	/* They were wrong in nothing else. */
+	EXPECT_EQ(hvc(KHH_pkvm_init_vcpu, handle, vcpu, vcpu_mem), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_start_teardown_vm, handle), 0);
+	EXPECT_EQ(hvc(KHH_pkvm_finalize_teardown_vm, handle), 0);
+	for (i = 0; i < 32; i++)
+		EXPECT_EQ(hvc(KHH_pkvm_host_unshare_hyp, host.pfn + i), 0);
+	for (i = 0; i < 64; i++)
+		EXPECT_TRUE(khh_page_is_alone(el2.pfn + i));
+	khh_page_free(host.pfn);
+	khh_page_free(el2.pfn);
+}
+
 /*
  * Base hole 1 and 12: a guest without a stage 2 has all of the machine's memory. So
  * the host's word on HCR_EL2 must not count, for no kind of VM (I1, I3).
