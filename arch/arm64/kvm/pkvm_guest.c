@@ -79,6 +79,7 @@ static struct kvm *find_page(struct page *page, gfn_t *gfn)
 				*gfn = i;
 				return container_of(vm, struct kvm, arch.pkvm);
 			}
+			cond_resched();
 		}
 	}
 
