@@ -1020,13 +1020,7 @@ u64 fake_isr_el1(void)
 	return fake_irq_after && !--fake_irq_after;
 }
 
-/**
- * fake_sysreg() - A system register of the CPU that runs.
- * @reg: its number.
- *
- * Return: where its value is. A register that this CPU does not have is the end, as it
- * would be at EL2.
- */
+/* Of those of EL1, TRFCR_EL1 is not always there. */
 u64 *fake_el1_reg(enum fake_sysreg reg)
 {
 	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
@@ -1038,6 +1032,13 @@ u64 *fake_el1_reg(enum fake_sysreg reg)
 	return &fake_el1[reg];
 }
 
+/**
+ * fake_sysreg() - A system register of the CPU that runs.
+ * @reg: its number.
+ *
+ * Return: where its value is. A register that this CPU does not have is the end, as it
+ * would be at EL2.
+ */
 u64 *fake_sysreg(u32 reg)
 {
 	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
