@@ -450,6 +450,55 @@ TEST_F_TIMEOUT(account, same_hva_in_two_vms, TIMEOUT)
 	pkvm_vm_free(vm);
 }
 
+/*
+ * Another VM over the frame of a private page, which the VMM maps by its number: an
+ * ordinary one, and a protected one, whose memory that could never be.
+ */
+TEST_F_TIMEOUT(account, same_frame_in_two_vms, TIMEOUT)
+{
+	static const int want[] = { -EFAULT, -EIO };
+	struct gp_host *h = &self->host;
+	char *page = h->mem + 16 * GP_PAGE;
+	struct pkvm_counters before;
+	int i, j, stop, fd;
+	struct pkvm_vm *vm;
+	uint64_t pfn;
+	void *p;
+
+	pkvm_host_write(page, 1);
+	pfn = pfn_of(page);
+	ASSERT_NE(pfn, 0);
+	pkvm_must(h->vcpu, guest_pages_fill, FIRST, 1, 77);
+	fd = open("/dev/mem", O_RDWR);
+	if (fd < 0)
+		SKIP(return, "no /dev/mem");
+	p = mmap(NULL, GP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pfn * GP_PAGE);
+	if (p == MAP_FAILED)
+		SKIP(return, "/dev/mem maps no RAM");
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		struct pkvm_opts opts = {
+			.backing = PKVM_CALLER, .mem = p, .mem_size = GP_PAGE, .ordinary = !i,
+		};
+
+		vm = pkvm_vm_create(&opts);
+		pkvm_must(pkvm_vcpu0(vm), guest_nop);
+		stop = pkvm_call_timeout(pkvm_vcpu0(vm), BOUND_MS, guest_load, PKVM_MEM_IPA);
+		pkvm_counters_read(&before);
+		for (j = 0; j < 3; j++) {
+			EXPECT_EQ(stop, want[i]);
+			EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+			EXPECT_TRUE(pkvm_counters_back(&before, -1));
+			stop = pkvm_resume_timeout(pkvm_vcpu0(vm), BOUND_MS);
+		}
+		EXPECT_TRUE(has_mark(pfn));
+		EXPECT_EQ(pkvm_must(h->vcpu, guest_page_check, FIRST, 77), 0);
+		pkvm_vm_free(vm);
+	}
+	EXPECT_TRUE(pkvm_is_segv_at(pkvm_host_read(page, NULL), page));
+	munmap(p, GP_PAGE);
+	close(fd);
+}
+
 /* ------------------------------------------------------------ where it lies */
 
 /* Pages of the range that the host has mapped and that are in ZONE_MOVABLE. */
