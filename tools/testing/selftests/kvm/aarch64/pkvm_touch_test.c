@@ -11,6 +11,7 @@
 #include <asm/hwcap.h>
 #include <fcntl.h>
 #include <linux/psci.h>
+#include <linux/sizes.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #include "processor.h"
 #include "hostile.h"
 #include "pageref.h"
+#include "../test_modules/kvm_hostile_vcpu.h"
 
 #define TIMEOUT		120
 #define PAGE		4096ul
@@ -354,6 +356,81 @@ TEST_F_TIMEOUT(touch, i5_execution_by_the_kernel, TIMEOUT)
 	for (i = 0; i < 3; i++)
 		khh_page_free(t[i]);
 	khh_page_free(data);
+	EXPECT_TRUE(guest_has_it_all(self));
+}
+
+/* A page far beyond the end of memory, where nothing answers. */
+static uint64_t find_hole(void)
+{
+	FILE *f = fopen("/proc/iomem", "r");
+	uint64_t start, end, last = 0;
+	char line[256];
+
+	TEST_ASSERT(f, "cannot open /proc/iomem");
+	while (fgets(line, sizeof(line), f)) {
+		if (strstr(line, "System RAM") &&
+		    sscanf(line, "%lx-%lx", &start, &end) == 2 && end > last)
+			last = end;
+	}
+	fclose(f);
+	return last / PAGE + SZ_1G / PAGE;
+}
+
+/*
+ * The same while another CPU has the kernel's tables lead to nowhere, and back. If EL2
+ * walked them after the CPU did, to learn what was to be executed, it would be EL2 that
+ * takes the external abort (S80).
+ */
+TEST_F_TIMEOUT(touch, i5_execution_while_tables_change, TIMEOUT)
+{
+	const uint64_t executable = ~(1ul << 53), tries = 2000;
+	uint64_t t[3], device = find_device(), hole = find_hole(), i;
+	uint64_t permission = 0, walk = 0;
+	const char *why = hostile_load(KHV_MODULE, KHV_DEVICE);
+	struct khv_field entry = { .len = 8, .nr = 2 };
+	struct khv_flip flip = { .fields = (uintptr_t)&entry, .nr = 1, .cpu = 1 };
+	cpu_set_t all, one;
+	struct khh_try r;
+	int dev;
+
+	if (why || !device || sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "%s", why ?: "no device to execute, or no second CPU");
+	dev = open(KHV_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(dev, 0);
+	for (i = 0; i < 3; i++)
+		t[i] = khh_page_alloc(0);
+	ASSERT_EQ(khh_poke(t[0], 0, DESC_TABLE(t[1])), 0);
+	ASSERT_EQ(khh_poke(t[1], 0, DESC_TABLE(t[2])), 0);
+	ASSERT_EQ(khh_poke(t[2], 8, DESC_PAGE(device) & executable), 0);
+	/* Both are known to EL2 by then. */
+	EXPECT_EQ(try(0, PAGE + 8, t[0] * PAGE).esr, 0);
+	entry.addr = self->linear + t[1] * PAGE;
+	entry.values[0] = DESC_TABLE(hole);
+	entry.values[1] = DESC_TABLE(t[2]);
+
+	ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+	ASSERT_EQ(ioctl(dev, KHV_IOC_FLIP_START, &flip), 0);
+	for (i = 0; i < tries; i++) {
+		r = fetch(PAGE + 8, t[0] * PAGE);
+		ASSERT_EQ(KHH_EC(r.esr), EC_IABT_CUR);
+		if ((FSC(r.esr) & ~3ul) == FSC_PERMISSION)
+			permission++;
+		else if ((FSC(r.esr) & ~3ul) == FSC_WALK)
+			walk++;
+	}
+	ASSERT_EQ(ioctl(dev, KHV_IOC_FLIP_STOP, &flip), 0);
+	sched_setaffinity(0, sizeof(all), &all);
+	EXPECT_EQ(permission + walk, tries);
+	/* The tables were of both kinds. */
+	EXPECT_GT(permission, tries / 100);
+	EXPECT_GT(walk, tries / 100);
+	TH_LOG("%lu times a device, %lu times nothing", permission, walk);
+	close(dev);
+	for (i = 0; i < 3; i++)
+		khh_page_free(t[i]);
 	EXPECT_TRUE(guest_has_it_all(self));
 }
 
