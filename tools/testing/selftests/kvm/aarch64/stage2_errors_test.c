@@ -697,6 +697,72 @@ TEST_F_TIMEOUT(err, each_allocation_fails, TIMEOUT)
 	close(fd);
 }
 
+struct zapper {
+	pthread_t tid;
+	char *mem;
+	size_t size;
+	bool stop;
+};
+
+static void *zap(void *arg)
+{
+	struct zapper *z = arg;
+
+	while (!READ_ONCE(z->stop))
+		TEST_ASSERT(!madvise(z->mem, z->size, MADV_DONTNEED), "MADV_DONTNEED failed");
+	return NULL;
+}
+
+/*
+ * The same of the first KVM_RUN, which makes the VM for EL2. What it has made is undone
+ * when it cannot go on, while the VMM takes memory away from the guest: who does that
+ * must not find a VM that is not there yet, or not any more.
+ */
+TEST_F_TIMEOUT(err, i5_each_allocation_of_the_first_run_fails, TIMEOUT)
+{
+	struct pkvm_opts opts = {
+		.ordinary = true, .nr_vcpus = 2, .no_gic = true, .mem_size = SZ_64K,
+		.backing = PKVM_ANON,
+	};
+	int fd, first, nth, ret, left = 0, failed = 0;
+	struct pkvm_vm *vm;
+	struct zapper z;
+
+	fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	if (fd < 0 || !fault_injection_on())
+		SKIP(return, "no CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC or debugfs");
+	for (first = 1; !left && first < 100; first++) {
+		vm = pkvm_vm_create(&opts);
+		z = (struct zapper) { .mem = vm->mem, .size = vm->mem_size };
+		ASSERT_EQ(pthread_create(&z.tid, NULL, zap, &z), 0);
+		/* Until it is no loss: then the VM is there. */
+		for (nth = first, ret = -ENOMEM; ret != PKVM_RETURNED && nth < 200; nth++) {
+			fail_nth_set(fd, nth);
+			ret = nth > first ? pkvm_resume(pkvm_vcpu0(vm)) :
+					    pkvm_call(pkvm_vcpu0(vm), guest_nop);
+			left = fail_nth_left(fd);
+			fail_nth_set(fd, 0);
+			failed += ret != PKVM_RETURNED;
+			if (ret != PKVM_RETURNED)
+				ASSERT_TRUE(!left && (ret == -ENOMEM || ret == -EFAULT))
+					TH_LOG("allocation %d: %d", nth, ret);
+		}
+		WRITE_ONCE(z.stop, true);
+		pthread_join(z.tid, NULL);
+		ASSERT_EQ(ret, PKVM_RETURNED);
+		pkvm_must(pkvm_vcpu0(vm), guest_fill, PKVM_MEM_IPA, SZ_8K, first);
+		EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_verify, PKVM_MEM_IPA, SZ_8K, first), 0);
+		pkvm_vm_free(vm);
+		/* All of them were tried, if the last one was not. */
+		left = nth == first + 1 ? left : 0;
+	}
+	printf("# %d VMs, %d runs failed\n", first - 1, failed);
+	EXPECT_NE(left, 0);
+	/* In protected mode EL2's own, of the VM and of each vCPU. */
+	EXPECT_GE(failed, pkvm_protected_mode() ? 8 : 1);
+	close(fd);
+}
+
 /* ----------------------------------------------------------------- hugetlb */
 
 #define HUGE_SYS	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
