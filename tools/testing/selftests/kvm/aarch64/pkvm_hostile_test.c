@@ -2660,31 +2660,6 @@ TEST_F_TIMEOUT(host, buffers_that_the_cpu_does_not_have, TIMEOUT)
 	khh_store(mc.iflags_addr, 0, 1);
 }
 
-static uint64_t guest_store_twice(void)
-{
-	guest_mmio_store(PKVM_DEV_IPA, 1);
-	guest_mmio_store(PKVM_DEV_IPA + 8, 2);
-	return 0;
-}
-
-/*
- * The same of counters that are to run for the host only, or for the guest only: their
- * registers are undefined where there are none.
- */
-TEST_F_TIMEOUT(host, i5_counters_that_the_cpu_may_not_have, TIMEOUT)
-{
-	struct khh_mc mc = khh_vcpu_info(self->va);
-	struct khh_call all = KHH_CALL(KHH_STORE, mc.pmu_events_addr, ~0ul, 8);
-
-	if (!mc.pmu_events_addr)
-		SKIP(return, "no CONFIG_HW_PERF_EVENTS");
-	stop_at_store(self->va, guest_store_twice);
-	self->a_dead = true;
-	/* To the second store, although all of the CPU's counters were to be changed. */
-	EXPECT_EQ(KHH_EC(raw_run(self->va, &mc, &all, 1)), EC_DABT_LOW);
-	khh_store(mc.pmu_events_addr, 0, 8);
-}
-
 /* Exceptions of all kinds, and none, at the entry of a guest: it is the guest's loss. */
 TEST_F_TIMEOUT(host, iflags_of_any_value, TIMEOUT)
 {

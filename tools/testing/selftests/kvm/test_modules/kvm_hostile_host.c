@@ -302,9 +302,6 @@ static int do_mc(struct khh_mc *args)
 	args->cpu_if_addr = (u64)&vcpu->arch.vgic_cpu.vgic_v3;
 	args->cval_addr = (u64)&vcpu->arch.ctxt.sys_regs[CNTV_CVAL_EL0];
 	args->cntv_ctl_addr = (u64)&vcpu->arch.ctxt.sys_regs[CNTV_CTL_EL0];
-#ifdef CONFIG_HW_PERF_EVENTS
-	args->pmu_events_addr = (u64)&vcpu->arch.pmu.events;
-#endif
 	return err;
 }
 

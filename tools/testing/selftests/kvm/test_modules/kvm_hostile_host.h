@@ -137,7 +137,6 @@ struct khh_mc {
 	__u64 cpu_if_addr;	/* out: struct vgic_v3_cpu_if */
 	__u64 cval_addr;	/* out: CNTV_CVAL_EL0 to be loaded */
 	__u64 cntv_ctl_addr;	/* out: CNTV_CTL_EL0, the same */
-	__u64 pmu_events_addr;	/* out: struct kvm_pmu_events, or 0 if there is none */
 };
 
 struct khh_pages {
