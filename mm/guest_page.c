@@ -731,7 +731,7 @@ static int count_table(pmd_t *pmd, unsigned long address, unsigned long end,
 	unsigned long *nr = walk->private;
 	pte_t *start, *ptep;
 	struct page *page;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the table */
 
 	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
 	/* Huge: there are no entries in it. */

@@ -1020,7 +1020,13 @@ u64 fake_isr_el1(void)
 	return fake_irq_after && !--fake_irq_after;
 }
 
-/* Of those of EL1, TRFCR_EL1 is not always there. */
+/**
+ * fake_el1_reg() - A system register of EL1 of the CPU that runs.
+ * @reg: which.
+ *
+ * Return: where its value is. A register that may be EL3's is the end, as it would be
+ * at EL2.
+ */
 u64 *fake_el1_reg(enum fake_sysreg reg)
 {
 	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
