@@ -28,6 +28,7 @@
 #define MEM_SIZE	SZ_1M
 #define NOT_SUPPORTED	(-1L)
 #define EC_SVE			0x19
+#define EC_SMC64		0x17
 #define EC_SYS64		0x18
 #define EC_DABT_LOW		0x24
 #define EC_HVC64		0x16
@@ -1946,6 +1947,17 @@ static uint64_t guest_store_and_pmcr(void)
 	return val;
 }
 
+/* The same; whoever answers knows the call. */
+static uint64_t guest_store_and_smc(void)
+{
+	register uint64_t x0 asm("x0");
+
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	x0 = PSCI_0_2_FN_PSCI_VERSION;
+	asm volatile("smc #0" : "+r" (x0) : : "x1", "x2", "x3", "memory");
+	return x0;
+}
+
 __attribute__((target("arch=armv8-a+sve")))
 static uint64_t guest_store_and_sve(void)
 {
@@ -2639,6 +2651,21 @@ TEST_F_TIMEOUT(host, traps_that_the_host_turns_off, TIMEOUT)
 	esr = raw_run(self->va, &mc, off, 2);
 	EXPECT_EQ(KHH_EC(esr), EC_SYS64) {
 		TH_LOG("the guest reached the CPU's counters: ESR %#lx", esr);
+	}
+}
+
+/* Of HCR_EL2 too: an SMC of an ordinary guest is the host's to answer, not firmware's. */
+TEST_F_TIMEOUT(host, i5_smc_that_the_host_lets_through, TIMEOUT)
+{
+	struct khh_mc mc = khh_vcpu_info(self->va);
+	struct khh_call off = KHH_CALL(KHH_STORE, mc.hcr_addr, 1ul << 31, 8);
+	uint64_t esr;
+
+	stop_at_store(self->va, guest_store_and_smc);
+	self->a_dead = true;
+	esr = raw_run(self->va, &mc, &off, 1);
+	EXPECT_EQ(KHH_EC(esr), EC_SMC64) {
+		TH_LOG("the guest reached the firmware: ESR %#lx", esr);
 	}
 }
 
