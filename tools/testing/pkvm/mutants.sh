@@ -76,7 +76,7 @@ mutant tlbi-break pgtable.c '/^static bool stage2_try_break_pte/,/^}/s/} else if
 mutant tlbi-hyp pgtable.c '/^static int hyp_unmap_walker/,/^}/s/__tlbi_level(vale2is, [^;]*;//'
 mutant tlbi-vmid nvhe/pkvm.c 's/__kvm_tlb_flush_vmid(&hyp_vm->kvm.arch.mmu);//'
 mutant put-early nvhe/guest_share.c 's/^\tkvm_pgtable_stage2_unmap(&vm->pgt, gone\[0\].ipa, to - gone\[0\].ipa);//'
-mutant max-blocks nvhe/guest_share.c 's/if (page->nr_blocks == PKVM_MAX_BLOCKS)/if (0)/'
+mutant max-blocks nvhe/guest_share.c 's/return page->nr_blocks == PKVM_MAX_BLOCKS;/return false;/'
 mutant max-maps nvhe/guest_share.c 's/if (page\[i\].refcount == USHRT_MAX)/if (0)/'
 mutant prot nvhe/guest_share.c 's/ || !prot_valid(prot))/)/'
 mutant relax-code nvhe/guest_share.c 's/^\tif ((prot & KVM_PGTABLE_PROT_X) &&$/\tif (0 \&\&/'
