@@ -274,14 +274,13 @@ static int check_backing(unsigned long hva)
 	return ret;
 }
 
-/* Look up the page behind @hva, which the VMM may write, and hold it. */
-static int get_guest_page(gfn_t gfn, unsigned long hva, enum kvm_hold hold,
-			  struct kvm_followed_pfn *found)
+/* Look up the page behind @hva, which the VMM may write, and pin it for long. */
+static int get_guest_page(gfn_t gfn, unsigned long hva, struct kvm_followed_pfn *found)
 {
 	struct kvm_follow_pfn kfp = {
 		.gfn	= gfn,
 		.foll	= FOLL_WRITE | FOLL_GUEST | FOLL_INTERRUPTIBLE,
-		.hold	= hold,
+		.hold	= KVM_HOLD_LONGTERM,
 	};
 	int ret;
 
@@ -333,7 +332,7 @@ static int pin_guest_page(gfn_t gfn, unsigned long hva, struct page **page)
 	for (i = 0; i < SPLIT_TRIES; i++) {
 		struct kvm_followed_pfn found __free(kvm_followed_pfn) = {};
 
-		ret = get_guest_page(gfn, hva, KVM_HOLD_LONGTERM, &found);
+		ret = get_guest_page(gfn, hva, &found);
 		if (ret)
 			return ret;
 		folio = page_folio(found.page);
@@ -619,17 +618,17 @@ int pkvm_guest_unshare(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return hand_over_page(vcpu, page, gfn, true);
 }
 
-/* What EL2 takes in one call: what comes after it would be counted once more. */
-#define MAX_RUN		PTRS_PER_PTE
-
-/* The longest run of pages, up to that, from @gfn on that is contiguous on both sides. */
+/*
+ * The longest run of pages from @gfn on that is contiguous on both sides, up to what
+ * EL2 takes in one call: what comes after it would be counted once more.
+ */
 static unsigned long guest_run(struct xarray *pages, unsigned long gfn,
 			       struct page *page)
 {
 	unsigned long pfn = page_to_pfn(page), nr = 1;
 	struct page *next;
 
-	while (nr < MAX_RUN && (next = xa_load(pages, gfn + nr)) &&
+	while (nr < PKVM_MAX_PAGES_PER_CALL && (next = xa_load(pages, gfn + nr)) &&
 	       !xa_is_value(next) && page_to_pfn(next) == pfn + nr)
 		nr++;
 

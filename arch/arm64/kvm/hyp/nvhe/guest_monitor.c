@@ -11,6 +11,7 @@
  */
 
 #include <linux/bitfield.h>
+#include <linux/perf/arm_pmuv3.h>
 
 #include <asm/esr.h>
 #include <asm/kvm_arm.h>
@@ -18,11 +19,6 @@
 #include <asm/sysreg.h>
 
 #include <nvhe/guest_monitor.h>
-
-#define PMCR_EL0_E	BIT(0)
-/* Written, they set counters to 0; read, they are 0. */
-#define PMCR_EL0_P	BIT(1)
-#define PMCR_EL0_C	BIT(2)
 
 /*
  * @traces: the host has TRFCR_EL1 in use on this CPU.
@@ -43,11 +39,8 @@ static DEFINE_PER_CPU(struct host_monitors, host_monitors);
  */
 bool pkvm_cpu_has_counters(void)
 {
-	u64 version = FIELD_GET(ID_AA64DFR0_EL1_PMUVer_MASK,
-				read_sysreg_s(SYS_ID_AA64DFR0_EL1));
-
-	return version != ID_AA64DFR0_EL1_PMUVer_NI &&
-	       version != ID_AA64DFR0_EL1_PMUVer_IMP_DEF;
+	return pmuv3_implemented(FIELD_GET(ID_AA64DFR0_EL1_PMUVer_MASK,
+					   read_sysreg_s(SYS_ID_AA64DFR0_EL1)));
 }
 
 /**
@@ -103,11 +96,13 @@ void pkvm_stop_monitors(void)
 
 	host->pmcr = 0;
 	if (pkvm_cpu_has_counters()) {
-		u64 pmcr = read_sysreg_s(SYS_PMCR_EL0) & ~(PMCR_EL0_P | PMCR_EL0_C);
+		/* The bits that set counters to 0 read as 0. */
+		u64 pmcr = read_sysreg_s(SYS_PMCR_EL0) &
+			   ~(ARMV8_PMU_PMCR_P | ARMV8_PMU_PMCR_C);
 
-		if (pmcr & PMCR_EL0_E) {
+		if (pmcr & ARMV8_PMU_PMCR_E) {
 			host->pmcr = pmcr;
-			write_sysreg_s(pmcr & ~PMCR_EL0_E, SYS_PMCR_EL0);
+			write_sysreg_s(pmcr & ~ARMV8_PMU_PMCR_E, SYS_PMCR_EL0);
 		}
 	}
 

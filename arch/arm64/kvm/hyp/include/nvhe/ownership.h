@@ -21,9 +21,6 @@
 #define HOST_ENTRY_GFN		GENMASK_ULL(51, 12)
 #define HOST_ENTRY_VM		GENMASK_ULL(59, 52)
 
-/* Pages that one hypercall may move; bounds the time spent at EL2. */
-#define PKVM_MAX_PAGES_PER_CALL	PTRS_PER_PTE
-
 void lock_host_and_guest(struct pkvm_hyp_vm *vm);
 void unlock_host_and_guest(struct pkvm_hyp_vm *vm);
 int host_check_owned(phys_addr_t phys, u64 nr_pages, bool *memory);
