@@ -311,6 +311,7 @@ static struct {
 	{ "host_buffers.lock", "&host_buffers.lock", 0 },
 	{ "version_lock", "&version_lock", 0 },
 	{ "vm_table_lock", "&vm_table_lock", -1 },
+	{ "mem_protect_lock", "&mem_protect_lock", -1 },
 	{ "host_mmu.lock", "&host_mmu.lock", -1 },
 	{ "pkvm_pgd_lock", "&pkvm_pgd_lock", -1 },
 	{ "pkvm_hyp_vm::lock", "&vm->lock", -1 },

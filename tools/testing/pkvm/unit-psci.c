@@ -917,12 +917,124 @@ static void test_host_psci_suspend(void)
 	comes_back(0, true, 0xa000, 8);
 }
 
+/* Firmware that overwrites RAM when the machine is reset, as long as it is told to. */
+static struct {
+	bool refuses;
+	u64 on, calls;
+} ram;
+
+static bool overwriting_firmware(const unsigned long *a, struct arm_smccc_res *res)
+{
+	u64 was = ram.on;
+
+	if (a[0] != PSCI_1_1_FN_MEM_PROTECT)
+		return psci_firmware(a, res);
+	check(a[1] <= 1);
+	ram.calls++;
+	if (ram.refuses) {
+		*res = (struct arm_smccc_res) { PSCI_RET_NOT_SUPPORTED };
+	} else {
+		ram.on = a[1];
+		*res = (struct arm_smccc_res) { was };
+	}
+
+	return true;
+}
+
+/* With which call does the machine reset, when the host wants to keep RAM? */
+static u64 warm_reset(void)
+{
+	is(psci(PSCI_1_1_FN64_SYSTEM_RESET2, 0, 0, 0), PSCI_RET_DENIED);
+	check(psci_calls == 1);
+
+	return psci_seen[0];
+}
+
+static void end_vm(unsigned int handle)
+{
+	is(op_start_teardown(handle), 0);
+	is(op_finalize(handle), 0);
+}
+
+static void test_mem_protect(void)
+{
+	unsigned int a, b, c;
+
+	spmc.answer = overwriting_firmware;
+	kvm_host_psci_config.version = PSCI_VERSION(1, 1);
+	psci_ret = PSCI_RET_DENIED;
+	memset(&ram, 0, sizeof(ram));
+	/* Nothing to protect: RAM can be kept, and the firmware is not asked. */
+	c = start_vm(false);
+	op_put();
+	check(!ram.calls && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
+	a = start_vm(true);
+	op_put();
+	check(ram.on && ram.calls == 1 && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
+	/* The host cannot change that. */
+	is(psci(PSCI_1_1_FN_MEM_PROTECT, 0, 0, 0), PSCI_RET_NOT_SUPPORTED);
+	check(ram.on && ram.calls == 1);
+	b = start_vm(true);
+	op_put();
+	end_vm(a);
+	end_vm(c);
+	check(ram.on && ram.calls == 1 && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
+	end_vm(b);
+	check(!ram.on && ram.calls == 2 && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
+
+	/* A VM that could not be made is none: its table is not aligned. */
+	if (pgd_size() > PAGE_SIZE) {
+		phys_addr_t vm = take(VM_SIZE), pgd = take(2 * pgd_size()), host = take(PAGE_SIZE);
+
+		pgd += IS_ALIGNED(pgd, pgd_size()) ? PAGE_SIZE : 0;
+		is(op_share_hyp(PFN(host)), 0);
+		is(op_init_vm(host, vm, pgd, 1, true, &(struct pkvm_guest_ram) {}), -ENOMEM);
+		check(!ram.on && ram.calls == 4);
+	}
+
+	/* Somebody else wants it, before and after. */
+	ram.on = 1;
+	a = start_vm(true);
+	op_put();
+	end_vm(a);
+	check(ram.on);
+
+	/* Firmware without it, and one that can do it at the second try. */
+	ram.on = 0;
+	ram.refuses = true;
+	a = start_vm(true);
+	op_put();
+	check(!ram.on && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
+	ram.refuses = false;
+	b = start_vm(true);
+	op_put();
+	check(ram.on && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
+	end_vm(a);
+	/* It stays, and is told again when the next guest ends. */
+	ram.refuses = true;
+	end_vm(b);
+	check(ram.on && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
+	ram.refuses = false;
+	a = start_vm(true);
+	op_put();
+	end_vm(a);
+	check(!ram.on);
+
+	/* Too old to have such a call. */
+	ram.calls = 0;
+	kvm_host_psci_config.version = PSCI_VERSION(1, 0);
+	a = start_vm(true);
+	op_put();
+	end_vm(a);
+	check(!ram.calls);
+}
+
 const struct unit psci_tests[] = {
 	T_ONCE(hvc_smccc), T_ONCE(hvc_unknown), T_ONCE(hvc_workarounds), T_ONCE(hvc_trng),
 	T(hvc_pages), T(hvc_guard), T_ONCE(psci_features), T_ONCE(psci_boot), T(psci_cpu_on),
 	T_ONCE(psci_race), T_ONCE(psci_affinity), T_ONCE(psci_told),
 	T_ONCE(host_psci_calls), T_ONCE(host_psci_0_1),
-	T_ONCE(host_psci_cpu_on), T_ONCE(host_psci_suspend),
+	T_ONCE(host_psci_cpu_on), T_ONCE(host_psci_suspend), T(mem_protect),
 };
 
 const unsigned int nr_psci_tests = ARRAY_SIZE(psci_tests);

@@ -8,6 +8,7 @@
  *
  *	vm_table_lock -> host_mmu.lock -> pkvm_pgd_lock
  *				       -> pkvm_hyp_vm::lock -> hyp_pool::lock
+ *		      -> mem_protect_lock
  */
 #ifndef __KVM_NVHE_OWNERSHIP_H__
 #define __KVM_NVHE_OWNERSHIP_H__
