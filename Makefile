@@ -4,6 +4,10 @@
 # commands that do it; the work itself is in tools/ and in the kernel's own
 # makefiles. All that is made lies below build/.
 
+ifneq ($(words $(subst :, ,$(CURDIR))),1)
+$(error the kernel is not built in a directory with a space or colon in its name: $(CURDIR))
+endif
+
 TOP		:= $(CURDIR)
 BUILD		:= $(TOP)/build
 TREE		:= $(BUILD)/linux
