@@ -899,9 +899,11 @@ void pkvm_guest_create_debugfs(struct kvm *kvm)
 				    &guest_memory_fops);
 }
 
+#ifdef CONFIG_PROC_FS
 /* What /proc/meminfo has for all nodes together. */
 void arch_report_meminfo(struct seq_file *m)
 {
 	seq_printf(m, "GuestPrivate:   %8lu kB\n",
 		   guest_pages_nr() << (PAGE_SHIFT - 10));
 }
+#endif
