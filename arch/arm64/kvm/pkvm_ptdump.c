@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What EL2's tables say, in debugfs (CONFIG_NVHE_EL2_DEBUG).
+ * What EL2's tables say, in debugfs (CONFIG_NVHE_EL2_DEBUG and
+ * CONFIG_PTDUMP_STAGE2_DEBUGFS).
  *
  * Owns how the host reads the tables that it does not have, one entry after the other
  * (asm/pkvm_dump.h), and how it shows them: those of a VM in protected mode in that VM's
