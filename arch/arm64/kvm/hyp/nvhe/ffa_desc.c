@@ -5,12 +5,13 @@
  * Owns where in such a descriptor the list of ranges is, and how long it may be.
  * Each number in it is the host's, or that of a secure world which repeats what the
  * host said: the descriptor is in EL2's memory already, and nothing outside of it is
- * touched because of what it says. It may not share or send anything: that is
- * ffa.c's business.
+ * touched because of what it says, not even by speculation. It may not share or send
+ * anything: that is ffa.c's business.
  */
 
 #include <linux/align.h>
 #include <linux/arm_ffa.h>
+#include <linux/nospec.h>
 #include <linux/overflow.h>
 
 #include <nvhe/ffa_desc.h>
@@ -46,13 +47,13 @@ struct ffa_mem_region_addr_range *ffa_desc_ranges(void *desc, u32 len, u32 versi
 	ep_offset = ffa_mem_desc_offset(desc, 0, version);
 	if (check_add_overflow(ep_offset, (u32)sizeof(*ep), &end) || end > len)
 		return NULL;
-	ep = desc + ep_offset;
+	ep = desc + array_index_nospec(ep_offset, len);
 
 	if (!ep->composite_off || !IS_ALIGNED(ep->composite_off, sizeof(u64)) ||
 	    check_add_overflow(ep->composite_off, (u32)sizeof(*reg), &end) || end > len ||
 	    (len - end) % sizeof(reg->constituents[0]))
 		return NULL;
-	reg = desc + ep->composite_off;
+	reg = desc + array_index_nospec(ep->composite_off, len);
 	*nr = (len - end) / sizeof(reg->constituents[0]);
 
 	return *nr <= reg->addr_range_cnt ? reg->constituents : NULL;
