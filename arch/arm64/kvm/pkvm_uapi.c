@@ -20,6 +20,9 @@
 				 BIT(KVM_ARM_VCPU_PTRAUTH_ADDRESS) |	\
 				 BIT(KVM_ARM_VCPU_PTRAUTH_GENERIC))
 
+#define CORE_REG_U64(name)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 |	\
+				 KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
+
 static bool el2_has_vcpus(struct kvm *kvm)
 {
 	return READ_ONCE(kvm->arch.pkvm.handle) || kvm_vm_has_ran_once(kvm);
@@ -81,6 +84,40 @@ int pkvm_check_vcpu_init(struct kvm_vcpu *vcpu, const struct kvm_vcpu_init *init
 int pkvm_check_state_access(struct kvm_vcpu *vcpu)
 {
 	return vcpu_is_protected(vcpu) && vcpu_has_run_once(vcpu) ? -EPERM : 0;
+}
+
+/*
+ * A SYSTEM_RESET2 has a type and a cookie, in the registers that EL2 shows at this exit.
+ * The VMM can write to kvm_run: it would read what EL2 has shown the host last.
+ */
+static bool is_arg_of_reset(struct kvm_vcpu *vcpu, u64 id)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (id != CORE_REG_U64(regs.regs[1]) && id != CORE_REG_U64(regs.regs[2]))
+		return false;
+
+	return READ_ONCE(run->exit_reason) == KVM_EXIT_SYSTEM_EVENT &&
+	       READ_ONCE(run->system_event.type) == KVM_SYSTEM_EVENT_RESET &&
+	       READ_ONCE(run->system_event.data[0]) ==
+	       KVM_SYSTEM_EVENT_RESET_FLAG_PSCI_RESET2;
+}
+
+/**
+ * pkvm_check_one_reg() - May the VMM get or set this register of a vCPU?
+ * @vcpu: the vCPU, of any VM.
+ * @ioctl: KVM_GET_ONE_REG or KVM_SET_ONE_REG.
+ * @id: the register, as the VMM names it.
+ *
+ * Return: as pkvm_check_state_access(); and 0 to get X1 and X2 after a SYSTEM_RESET2,
+ * for which VMMs ask.
+ */
+int pkvm_check_one_reg(struct kvm_vcpu *vcpu, unsigned int ioctl, u64 id)
+{
+	if (ioctl == KVM_GET_ONE_REG && is_arg_of_reset(vcpu, id))
+		return 0;
+
+	return pkvm_check_state_access(vcpu);
 }
 
 /**

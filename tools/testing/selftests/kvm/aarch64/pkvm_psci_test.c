@@ -504,6 +504,46 @@ TEST_F_TIMEOUT(psci, system_reset_exits, TIMEOUT)
 			    KVM_SYSTEM_EVENT_RESET);
 }
 
+/*
+ * A VMM asks for the type and the cookie of a reset that has them, and takes an error
+ * for a crash. It gets these two, and for no other reason.
+ */
+TEST_F_TIMEOUT(psci, i8_system_reset2_shows_its_arguments, TIMEOUT)
+{
+	uint64_t x1 = ARM64_CORE_REG(regs.regs[1]), x2 = ARM64_CORE_REG(regs.regs[2]);
+	uint64_t val;
+
+	pkvm_must(self->vcpu, guest_nop);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, x1, &val), -EPERM);
+
+	ASSERT_EQ(pkvm_call(self->vcpu, guest_hvc, PSCI_1_1_FN64_SYSTEM_RESET2,
+			    0x80000001, 0x123456789aUL), PKVM_EXIT);
+	EXPECT_EQ(self->vcpu->run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
+	EXPECT_EQ(self->vcpu->run->system_event.type, KVM_SYSTEM_EVENT_RESET);
+	EXPECT_EQ(self->vcpu->run->system_event.ndata, 1);
+	EXPECT_EQ(self->vcpu->run->system_event.data[0],
+		  KVM_SYSTEM_EVENT_RESET_FLAG_PSCI_RESET2);
+
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, x1, &val), 0);
+	EXPECT_EQ(val, 0x80000001);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, x2, &val), 0);
+	EXPECT_EQ(val, 0x123456789aUL);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, ARM64_CORE_REG(regs.regs[3]), &val), -EPERM);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, ARM64_CORE_REG(regs.pc), &val), -EPERM);
+	EXPECT_EQ(pkvm_set_reg(self->vcpu, x1, 0), -EPERM);
+}
+
+/* One that has none shows none. */
+TEST_F_TIMEOUT(psci, i8_system_reset_shows_nothing, TIMEOUT)
+{
+	uint64_t val;
+
+	expect_system_event(_metadata, self->vcpu, PSCI_0_2_FN_SYSTEM_RESET,
+			    KVM_SYSTEM_EVENT_RESET);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, ARM64_CORE_REG(regs.regs[1]), &val), -EPERM);
+	EXPECT_EQ(pkvm_get_reg(self->vcpu, ARM64_CORE_REG(regs.regs[2]), &val), -EPERM);
+}
+
 TEST_F_TIMEOUT(psci, system_off_of_a_secondary, TIMEOUT)
 {
 	struct pkvm_thread t;
