@@ -11,6 +11,7 @@
 DECLARE_KVM_NVHE_SYM(pkvm_selftest);
 
 static const char *const whats[] = {
+	[PKVM_SELFTEST_SHAREABLE] = "shareability of EL2's memory",
 	[PKVM_SELFTEST_SETUP]	 = "setting up",
 	[PKVM_SELFTEST_RESULT]	 = "result",
 	[PKVM_SELFTEST_HOST]	 = "host's entry for page",

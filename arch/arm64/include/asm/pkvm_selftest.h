@@ -14,6 +14,7 @@
 /* What a step of the test found to be wrong; @index below says where. */
 enum pkvm_selftest_what {
 	PKVM_SELFTEST_GOOD,
+	PKVM_SELFTEST_SHAREABLE,	/* EL2's memory, as its PAR_EL1.SH says */
 	PKVM_SELFTEST_SETUP,	/* no memory to test with */
 	PKVM_SELFTEST_RESULT,	/* what the call returned */
 	PKVM_SELFTEST_HOST,	/* the host's table; index of a page */

@@ -1165,6 +1165,24 @@ static bool find_others(void)
 	return block;
 }
 
+/*
+ * Is EL2's memory Inner Shareable (Arm ARM, PAR_EL1.SH)? If it is not, each CPU may
+ * have a lock of its own there. On one CPU, and where there are no caches, nothing else
+ * shows it.
+ */
+static bool memory_is_shareable(void)
+{
+	u64 of_host = read_sysreg_par(), par;
+
+	asm volatile("at s1e2r, %0" : : "r" (&model));
+	isb();
+	par = read_sysreg_par();
+	write_sysreg(of_host, par_el1);
+
+	return same(PKVM_SELFTEST_SHAREABLE, 0, KVM_PTE_LEAF_ATTR_LO_S1_SH_IS,
+		    FIELD_GET(SYS_PAR_EL1_SH, par));
+}
+
 static int begin(struct hyp_pool *pool)
 {
 	unsigned int i;
@@ -1173,6 +1191,9 @@ static int begin(struct hyp_pool *pool)
 		     HOST_KVM(0) + KVM_PAGES > PGD(1) ||
 		     HOST_VCPU(0) + HOST_VCPU_PAGES > HOST_VCPU(1));
 	BUILD_BUG_ON(P(NR_DATA) > DEVICE || TABLES(NR_VMS) > DATA);
+
+	if (!memory_is_shareable())
+		return -EIO;
 
 	pkvm_selftest.what = PKVM_SELFTEST_SETUP;
 	base = hyp_alloc_pages(pool, ORDER);
