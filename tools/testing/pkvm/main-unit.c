@@ -822,6 +822,58 @@ static void test_unshare_stops(void)
 	check(!m.vm[0].nr_pages);
 }
 
+/* Tables of three windows, in the pool of a VM that is about to end. */
+static unsigned int ended_vm(bool is_protected)
+{
+	u64 pfn = PFN(BLOCK);
+	unsigned int handle = start_vm(is_protected);
+
+	for (unsigned int i = 0; i < NR_WINDOWS; i++) {
+		u64 gfn = window_gfn(i);
+
+		if (is_protected)
+			is(op_donate_guest(pfn + i, gfn, 1), 0);
+		else
+			is(op_share_guest(pfn + i, gfn, 1, RWX), 0);
+	}
+	if (!is_protected)
+		is(op_stage2(handle, PKVM_S2_UNSHARE, 0, 1UL << (fake_features.pa_bits - 12)), 0);
+	op_put();
+	is(op_start_teardown(handle), 0);
+	for (unsigned int i = 0; is_protected && i < NR_WINDOWS; i++)
+		is(op_reclaim(handle, pfn + i, window_gfn(i), 1), 1);
+
+	return handle;
+}
+
+static void end_twice(void)
+{
+	check(__pkvm_finalize_teardown_vm(PKVM_HANDLE_OFFSET) == -EBUSY);
+	check(__pkvm_start_teardown_vm(PKVM_HANDLE_OFFSET) == -EBUSY);
+	check(pkvm_load_hyp_vcpu(PKVM_HANDLE_OFFSET, 0) == -EBUSY);
+}
+
+static void do_finalize_stops(bool is_protected)
+{
+	unsigned int handle = ended_vm(is_protected);
+
+	fake_irq_after = 2;
+	is(op_finalize(handle), -EAGAIN);
+	fake_irq_after = 1;
+	is(op_finalize(handle), -EAGAIN);
+	/* The same on another CPU, while this one returns tables. */
+	fake_other_cpu = end_twice;
+	is(op_finalize(handle), 0);
+	check(!fake_other_cpu);
+	is(op_finalize(handle), -ENOENT);
+}
+
+static void test_finalize_stops(void)
+{
+	do_finalize_stops(true);
+	do_finalize_stops(false);
+}
+
 static void test_two_guests(void)
 {
 	unsigned int a, b;
@@ -1043,8 +1095,8 @@ static const struct unit tests[] = {
 	T_ONCE(lock_order), T(host_touch), T(share_hyp), T(pins), T(donate_hyp), T(ffa),
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
-	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(two_guests),
-	T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(host_smc), T_ONCE(walk),
+	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(finalize_stops),
+	T(two_guests), T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(host_smc), T_ONCE(walk),
 	T_ONCE(walk_ffa),
 };
 

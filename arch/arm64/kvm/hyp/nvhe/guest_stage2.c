@@ -218,11 +218,35 @@ static void return_table_page(void *addr, struct kvm_hyp_memcache *mc)
 }
 
 /**
+ * return_free_tables() - Return the tables that a VM does not use any more.
+ * @vm: a dying VM, which the caller keeps.
+ * @mc: where the host finds the pages; in memory shared with the host.
+ *
+ * All that its memory took, one page for each table's worth of it: called without
+ * locks, and stops for interrupts.
+ *
+ * Return: true when none is left; false when an interrupt waits.
+ */
+bool return_free_tables(struct pkvm_hyp_vm *vm, struct kvm_hyp_memcache *mc)
+{
+	void *addr;
+
+	while ((addr = hyp_alloc_pages(&vm->pool, 0))) {
+		return_table_page(addr, mc);
+		if (read_sysreg(isr_el1))
+			return false;
+	}
+
+	return true;
+}
+
+/**
  * reclaim_guest_pages() - Return every page that a VM's tables were made of.
  * @vm: a VM that is out of the VM table and maps no page.
  * @mc: where the host finds the pages; in memory shared with the host.
  *
- * Takes the VM's lock. The caller has invalidated the VM's TLB entries.
+ * Takes the VM's lock. The caller has invalidated the VM's TLB entries, and returned
+ * the free tables: left are those for what the guest lost or called a device's.
  */
 void reclaim_guest_pages(struct pkvm_hyp_vm *vm, struct kvm_hyp_memcache *mc)
 {

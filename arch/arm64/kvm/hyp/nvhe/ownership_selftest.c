@@ -888,6 +888,18 @@ static s64 offer_bad(const struct step *s)
 	return ret;
 }
 
+/* Interrupts may wait: the host boots. */
+static s64 finalize(pkvm_handle_t handle)
+{
+	s64 ret;
+
+	do {
+		ret = __pkvm_finalize_teardown_vm(handle);
+	} while (ret == -EAGAIN);
+
+	return ret;
+}
+
 /* The vCPU's last exit was its call to unshare a page. */
 static s64 guest_unshares(const struct step *s)
 {
@@ -978,7 +990,7 @@ static s64 call(const struct step *s)
 	case RECLAIM:
 		return __pkvm_reclaim_guest_pages(handles[s->vm], pfn, gfn, nr);
 	case FINALIZE:
-		return __pkvm_finalize_teardown_vm(handles[s->vm]);
+		return finalize(handles[s->vm]);
 	default:
 		return -EOPNOTSUPP;
 	}
