@@ -34,13 +34,15 @@ static s64 for_range(struct kvm_pgtable *pgt, enum pkvm_stage2_op op, u64 addr,
 {
 	pkvm_handle_t handle = handle_of(kvm_s2_mmu_to_kvm(pgt->mmu));
 	u64 gfn = gpa_to_gfn(addr), end = gpa_to_gfn(addr + size), nr;
+	/* To clean a page takes a hundred times as long as to change its entry. */
+	u64 max = op == PKVM_S2_FLUSH ? PKVM_MAX_PAGES_PER_CALL : PKVM_MAX_OP_PAGES;
 	s64 ret, any = 0;
 
 	if (!handle)
 		return 0;
 
 	for (; gfn < end; gfn += nr) {
-		nr = min_t(u64, end - gfn, PKVM_MAX_OP_PAGES);
+		nr = min_t(u64, end - gfn, max);
 		ret = kvm_call_hyp_nvhe(__pkvm_guest_stage2_op, handle, op, gfn, nr);
 		if (ret < 0)
 			return ret;
