@@ -14,8 +14,8 @@
  * return such entries. Of shmem nothing stays behind; what would bring the page
  * back into a page table, a pipe or a buffer asks here.
  *
- * The mark changes under the folio lock, but for the last clearing by the owner
- * of a page that nobody else can reach. It may be looked at without locks, since
+ * The mark changes under the folio lock, and its counter with it, so that it goes
+ * to the account that the folio is in then. It may be looked at without locks, since
  * a stale answer costs no more than a fault.
  *
  * Pages with the mark are small: a large folio is split before it is pinned.
@@ -429,11 +429,8 @@ void guest_page_unhide(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	clear_mark(page);
-	if (!folio_test_anon(folio) || !folio_mapped(folio))
-		return;
-
 	folio_lock(folio);
+	clear_mark(page);
 	map_page(folio);
 	folio_unlock(folio);
 }
