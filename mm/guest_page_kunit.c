@@ -18,6 +18,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
+#include <linux/panic.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -653,6 +654,7 @@ static void freed_while_marked(struct kunit *test)
 	__free_page(page);
 	KUNIT_EXPECT_TRUE(test, PageGuest(page));
 	KUNIT_EXPECT_FALSE(test, PageBuddy(page));
+	KUNIT_EXPECT_TRUE(test, test_taint(TAINT_BAD_PAGE));
 	for (i = 0; i < ARRAY_SIZE(other); i++) {
 		other[i] = alloc_page(GFP_KERNEL);
 		KUNIT_EXPECT_PTR_NE(test, other[i], page);
@@ -666,6 +668,30 @@ static void freed_while_marked(struct kunit *test)
 	ClearPageGuest(page);
 	set_page_refcounted(page);
 	__free_page(page);
+}
+
+/*
+ * Nor as a part of several pages, where the allocator looks at each. Not with lockdep,
+ * which is off for good when a page in a bad state was seen.
+ */
+static void freed_in_a_block(struct kunit *test)
+{
+	struct page *page;
+
+	if (!static_branch_unlikely(&check_pages_enabled) || IS_ENABLED(CONFIG_PROVE_LOCKING))
+		kunit_skip(test, "pages are not checked; or locks are, too");
+
+	page = alloc_pages(GFP_KERNEL, 1);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	SetPageGuest(page + 1);
+	__free_pages(page, 1);
+	/* The mark goes when a page is taken back. */
+	KUNIT_ASSERT_TRUE(test, PageGuest(page + 1));
+	KUNIT_EXPECT_FALSE(test, PageBuddy(page));
+
+	ClearPageGuest(page + 1);
+	set_page_refcounted(page);
+	__free_pages(page, 1);
 }
 
 static const bool backings[] = { false, true };
@@ -698,6 +724,7 @@ static struct kunit_case guest_page_cases[] = {
 #endif
 	KUNIT_CASE(other_memory_is_refused),
 	KUNIT_CASE(freed_while_marked),
+	KUNIT_CASE(freed_in_a_block),
 	{}
 };
 
