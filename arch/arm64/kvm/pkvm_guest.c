@@ -19,6 +19,7 @@
 #include <linux/mm.h>
 #include <linux/panic.h>
 #include <linux/proc_fs.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/shmem_fs.h>
@@ -424,9 +425,11 @@ static void track_vm(struct kvm *kvm)
 /*
  * EL2 gave a page of this VM back to the host by force: it is the host's. While a
  * vCPU is about to move that page the book stays as it is: the guest's next touch,
- * or the end of the VM, gets it right.
+ * or the end of the VM, gets it right. Returns whose page it is to be uncharged from
+ * with no lock held, with a reference: its VMM can keep mmap_lock for long, and VMs of
+ * others want guest_vms_lock. NULL when nothing was lost.
  */
-static void lose_page(struct kvm *kvm, gfn_t gfn)
+static struct mm_struct *lose_page(struct kvm *kvm, gfn_t gfn)
 {
 	struct xarray *pages = &kvm->arch.pkvm.guest_pages;
 	unsigned long pfn;
@@ -436,22 +439,34 @@ static void lose_page(struct kvm *kvm, gfn_t gfn)
 
 	page = xa_load(pages, gfn);
 	if (!page || xa_is_value(page))
-		return;
+		return NULL;
 
 	pfn = page_to_pfn(page);
 	if (xa_insert(&moving_pages, pfn, xa_mk_value(1), GFP_KERNEL))
-		return;
+		return NULL;
 	/* Over an entry: takes no memory. */
 	xa_store(pages, gfn, GFN_LOST, GFP_KERNEL_ACCOUNT);
 	xa_erase(&moving_pages, pfn);
 
 	guest_page_unhide(page);
 	unpin_user_pages_dirty_lock(&page, 1, true);
-	account_locked_vm(kvm->mm, 1, false);
 
 	atomic_long_inc(&kvm->arch.pkvm.forced_reclaims);
 	pr_warn("kvm [%d]: the host took gfn %#llx from its protected guest by force\n",
 		kvm->userspace_pid, gfn);
+	mmgrab(kvm->mm);
+
+	return kvm->mm;
+}
+
+/* The rest of lose_page(), with no lock held. */
+static void uncharge_lost_page(struct mm_struct *mm)
+{
+	if (!mm)
+		return;
+
+	account_locked_vm(mm, 1, false);
+	mmdrop(mm);
 }
 
 static void settle_lost_pages(void);
@@ -465,6 +480,7 @@ static void settle_lost_pages(void);
 static int retry_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	struct page *page = xa_load(&vcpu->kvm->arch.pkvm.guest_pages, gfn);
+	struct mm_struct *mm;
 	int ret;
 
 	if (!page)
@@ -478,8 +494,9 @@ static int retry_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn)
 
 	/* None waits to be settled later, when it may be another guest's. */
 	settle_lost_pages();
-	guard(mutex)(&guest_vms_lock);
-	lose_page(vcpu->kvm, gfn);
+	scoped_guard(mutex, &guest_vms_lock)
+		mm = lose_page(vcpu->kvm, gfn);
+	uncharge_lost_page(mm);
 
 	return -EFAULT;
 }
@@ -711,21 +728,33 @@ static bool pop_lost_page(unsigned long *pfn)
 	return true;
 }
 
-static void settle_lost_pages(void)
+/* Settle one page. False when there was none. */
+static bool settle_lost_page(void)
 {
+	struct mm_struct *mm = NULL;
 	unsigned long pfn;
 	struct kvm *kvm;
 	gfn_t gfn;
 
+	scoped_guard(mutex, &guest_vms_lock) {
+		if (!pop_lost_page(&pfn))
+			return false;
+		kvm = find_page(pfn_to_page(pfn), &gfn);
+		if (kvm)
+			mm = lose_page(kvm, gfn);
+	}
+	uncharge_lost_page(mm);
+
+	return true;
+}
+
+static void settle_lost_pages(void)
+{
 	while (atomic_read(&lost_pages.running))
 		cpu_relax();
 
-	guard(mutex)(&guest_vms_lock);
-	while (pop_lost_page(&pfn)) {
-		kvm = find_page(pfn_to_page(pfn), &gfn);
-		if (kvm)
-			lose_page(kvm, gfn);
-	}
+	while (settle_lost_page())
+		;
 }
 
 static void lost_pages_workfn(struct work_struct *work)

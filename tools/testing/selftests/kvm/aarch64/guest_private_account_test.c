@@ -16,6 +16,7 @@
 #include <linux/falloc.h>
 #include <linux/psci.h>
 #include <linux/sizes.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -1436,6 +1437,203 @@ TEST_F_TIMEOUT(end, oom_kill, TIMEOUT)
 	snprintf(path, sizeof(path), "%s/memory.events", dir);
 	EXPECT_GT(value_of(path, "oom_kill"), 0);
 	rmdir(dir);
+}
+
+/* What the VMM that waits wants to read, with its address space locked meanwhile. */
+static void *read_slowly(void *addr)
+{
+	int fd = open("/proc/self/mem", O_RDONLY);
+	uint64_t val;
+
+	if (pread(fd, &val, 8, (uintptr_t)addr) != 8)
+		perror("# the slow read");
+	close(fd);
+	return NULL;
+}
+
+/*
+ * A guest that lost a page by force is about to come to it, while its VMM waits for a
+ * file of its own with its address space locked: what is left to be settled has to wait.
+ */
+static void wait_with_all_locked(const char *file, enum gp_backing backing, int go)
+{
+	pthread_t thread;
+	struct gp_host h;
+	uint64_t pfn;
+	char c, *p;
+	int fd;
+
+	gp_open(&h, backing, 1, 0);
+	gp_pattern(h.mem + 16 * GP_PAGE, 1);
+	pfn = pfn_of(h.mem + 16 * GP_PAGE);
+	pkvm_must(h.vcpu, guest_touch, FIRST, 1, 1, 1);
+	if (hvc(KHH_pkvm_host_force_reclaim, pfn))
+		_exit(1);
+	fd = open(file, O_RDONLY);
+	p = mmap(NULL, GP_PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED || pthread_create(&thread, NULL, read_slowly, p) ||
+	    read(go, &c, 1) != 1)
+		_exit(2);
+	if (pkvm_call(h.vcpu, guest_touch, FIRST, 1, 1, 1) != -EFAULT)
+		_exit(3);
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+/* Others do not wait for it: not with a new VM, and not with the end of one. */
+TEST_F_TIMEOUT(end, vmm_that_waits, TIMEOUT)
+{
+	const char *why = hostile_unavailable();
+	int go[2], status, tries;
+	struct gp_slow_file slow;
+	struct pkvm_thread t;
+	struct gp_host h;
+	char file[64];
+	pid_t pid;
+
+	if (!why)
+		why = gp_slow_open(&slow);
+	if (why)
+		SKIP(return, "%s", why);
+	snprintf(file, sizeof(file), "%s/file", slow.dir);
+	ASSERT_EQ(pipe(go), 0);
+	pid = fork();
+	if (!pid)
+		wait_with_all_locked(file, variant->backing, go[0]);
+	EXPECT_TRUE(gp_slow_wait(&slow));
+	ASSERT_EQ(write(go[1], "", 1), 1);
+	usleep(300000);
+	EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0);
+	gp_open(&h, variant->backing, 1, 0);
+	pkvm_thread_start(&t, h.vcpu, guest_touch, FIRST, 1, 1, 1);
+	for (tries = 0; tries < 500 && !READ_ONCE(t.done); tries++)
+		usleep(10000);
+	EXPECT_TRUE(READ_ONCE(t.done)) {
+		TH_LOG("another VM waits, too");
+	}
+	if (READ_ONCE(t.done))
+		gp_end_vm(&h);
+	EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0);
+	gp_slow_answer(&slow);
+	EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
+	EXPECT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	hostile_close();
+	/* From before all of it. The other process of the VM has the slow file, too. */
+	h.before = self->before;
+	EXPECT_TRUE(gp_close(&h));
+	gp_slow_close(&slow);
+}
+
+#define SPLITTERS	3	/* vCPUs that want a small page at once */
+#define SPLIT_ROUNDS	8
+#define HUGE(i)		((i) * (uint64_t)SZ_2M)
+
+/* Nobody brings what is missing in that memory, until it is put there. */
+static int forget_memory(char *mem, size_t len)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)mem, len }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	return fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ?
+	       -1 : fd;
+}
+
+/*
+ * The vCPUs of a guest come to huge pages, of which one is split at a time; the VMM
+ * throws them away meanwhile. Then who had waited for his turn finds none, and nobody
+ * that would bring it.
+ */
+static void throw_away_while_split(enum gp_backing backing, int told, int go)
+{
+	struct pkvm_thread t[SPLITTERS];
+	struct gp_host h;
+	int i, round, fd;
+	char c, *mem;
+
+	gp_open(&h, backing, SPLITTERS, HUGE(1 + SPLITTERS * SPLIT_ROUNDS));
+	for (i = 1; i < SPLITTERS; i++) {
+		pkvm_must(h.vcpu, guest_hvc, PSCI_0_2_FN64_CPU_ON, i,
+			  (uintptr_t)pkvm_guest_entry, (uintptr_t)&pkvm_guest_cpus[i]);
+		pkvm_must(&h.vm->vcpus[i], guest_touch_image);
+	}
+	pkvm_must(h.vcpu, guest_touch, PKVM_MEM_IPA, 1, 1, 1);
+	fd = forget_memory(h.mem + HUGE(1), HUGE(SPLITTERS * SPLIT_ROUNDS));
+	if (fd < 0)
+		_exit(KSFT_SKIP);
+	for (round = 0; round < SPLIT_ROUNDS; round++) {
+		uint64_t off = HUGE(1 + SPLITTERS * round);
+
+		mem = h.mem + off;
+		for (i = 0; i < SPLITTERS; i++)
+			pkvm_thread_start(&t[i], &h.vm->vcpus[i], guest_touch,
+					  PKVM_MEM_IPA + off + HUGE(i), 1, 1, 1);
+		usleep(2000 + 4000 * round);
+		madvise(mem, HUGE(SPLITTERS), h.file ? MADV_REMOVE : MADV_DONTNEED);
+		usleep(20000);
+		if (write(told, &c, 1) != 1 || read(go, &c, 1) != 1)
+			_exit(1);
+		for (i = 0; i < SPLITTERS; i++) {
+			struct uffdio_zeropage zero = {
+				.range = { (uintptr_t)mem + HUGE(i), GP_PAGE },
+			};
+
+			/* Where a vCPU was fast enough nobody waits. */
+			ioctl(fd, UFFDIO_ZEROPAGE, &zero);
+		}
+		for (i = 0; i < SPLITTERS; i++) {
+			if (pkvm_thread_join(&t[i]) != PKVM_RETURNED)
+				_exit(2);
+		}
+	}
+	_exit(0);
+}
+
+/* One folio is split at a time; who has a turn does not wait for the VMM of his guest. */
+TEST_F_TIMEOUT(end, vmm_that_keeps_a_turn, TIMEOUT)
+{
+	enum gp_backing huge = variant->backing == GP_ANON ? GP_ANON_THP : GP_MEMFD_THP;
+	int told[2], go[2], status, round, tries;
+	long split = read_vmstat("thp_split_page");
+	struct pkvm_thread t;
+	bool waits = false;
+	struct gp_host h;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(pipe(told), 0);
+	ASSERT_EQ(pipe(go), 0);
+	pid = fork();
+	if (!pid)
+		throw_away_while_split(huge, told[1], go[0]);
+	close(told[1]);
+	gp_open(&h, huge, 1, HUGE(1 + SPLIT_ROUNDS));
+	pkvm_must(h.vcpu, guest_touch, PKVM_MEM_IPA, 1, 1, 1);
+	for (round = 0; round < SPLIT_ROUNDS && !waits; round++) {
+		if (read(told[0], &c, 1) != 1)
+			break;
+		pkvm_thread_start(&t, h.vcpu, guest_touch, PKVM_MEM_IPA + HUGE(1 + round), 1,
+				  1, 1);
+		for (tries = 0; tries < 500 && !READ_ONCE(t.done); tries++)
+			usleep(10000);
+		waits = !READ_ONCE(t.done);
+		EXPECT_FALSE(waits) {
+			TH_LOG("another VM waits, too: round %d", round);
+		}
+		EXPECT_EQ(write(go[1], "", 1), 1);
+		EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
+	}
+	close(go[1]);
+	close(told[0]);
+	EXPECT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_TRUE(waits || !status) {
+		TH_LOG("it ended with %#x", status);
+	}
+	EXPECT_GT(read_vmstat("thp_split_page"), split + SPLIT_ROUNDS);
+	EXPECT_TRUE(gp_close(&h));
 }
 
 TEST_HARNESS_MAIN

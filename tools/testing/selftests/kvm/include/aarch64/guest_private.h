@@ -169,6 +169,8 @@ struct gp_slow_file {
 
 const char *gp_slow_open(struct gp_slow_file *f);
 bool gp_slow_read(struct gp_slow_file *f, void *buf, size_t len);
+bool gp_slow_wait(struct gp_slow_file *f);
+void gp_slow_answer(struct gp_slow_file *f);
 void gp_slow_release(struct gp_slow_file *f);
 void gp_slow_close(struct gp_slow_file *f);
 

@@ -697,15 +697,11 @@ static void *slow_reader(void *data)
 	return NULL;
 }
 
-/* True when the pages of buf are in a request that is on its way. */
-bool gp_slow_read(struct gp_slow_file *f, void *buf, size_t len)
+/* Has somebody asked for what is in the file? */
+bool gp_slow_wait(struct gp_slow_file *f)
 {
 	int tries;
 
-	f->buf = buf;
-	f->len = len;
-	f->pending = false;
-	TEST_ASSERT(!pthread_create(&f->reader, NULL, slow_reader, f), "no thread");
 	for (tries = 0; tries < 2000; tries++) {
 		if (__atomic_load_n(&f->pending, __ATOMIC_ACQUIRE))
 			return true;
@@ -714,13 +710,28 @@ bool gp_slow_read(struct gp_slow_file *f, void *buf, size_t len)
 	return false;
 }
 
-/* Let the request end, with what the file is said to hold. */
-void gp_slow_release(struct gp_slow_file *f)
+/* True when the pages of buf are in a request that is on its way. */
+bool gp_slow_read(struct gp_slow_file *f, void *buf, size_t len)
+{
+	f->buf = buf;
+	f->len = len;
+	f->pending = false;
+	TEST_ASSERT(!pthread_create(&f->reader, NULL, slow_reader, f), "no thread");
+	return gp_slow_wait(f);
+}
+
+/* Let the request end, with what the file is said to hold, whoever waits for it. */
+void gp_slow_answer(struct gp_slow_file *f)
 {
 	static char text[4096];
 
 	memset(text, 0x5a, sizeof(text));
 	slow_answer(f, f->unique, 0, text, min_t(size_t, f->len, sizeof(text)));
+}
+
+void gp_slow_release(struct gp_slow_file *f)
+{
+	gp_slow_answer(f);
 	pthread_join(f->reader, NULL);
 }
 
