@@ -15,7 +15,9 @@
 #include <asm/kvm.h>
 #include <linux/futex.h>
 #include <linux/stddef.h>
+#include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/loop.h>
 #include <linux/perf_event.h>
 #include <linux/sizes.h>
 #include <linux/udmabuf.h>
@@ -865,6 +867,20 @@ static void put_elf(char *mem, const uint8_t *id)
 	memcpy((char *)(note + 1) + 4, id, 20);
 }
 
+/* The same by /proc/PID/maps, which may wait for the file: how many bytes it has. */
+static long asked_for_id(char *mem, uint8_t *id)
+{
+	struct procmap_query query = {
+		.size = sizeof(query), .query_addr = (uintptr_t)mem,
+		.build_id_addr = (uintptr_t)id, .build_id_size = 20,
+	};
+	int ret, fd = open("/proc/self/maps", O_RDONLY);
+
+	ret = ioctl(fd, PROCMAP_QUERY, &query) ? -errno : (int)query.build_id_size;
+	close(fd);
+	return ret;
+}
+
 /* perf looks for a build ID in the page cache, at the start of what is mapped. */
 TEST_F_TIMEOUT(file, build_id, TIMEOUT)
 {
@@ -880,6 +896,7 @@ TEST_F_TIMEOUT(file, build_id, TIMEOUT)
 	};
 	struct perf_event_mmap_page *ring;
 	struct mmap2_record record;
+	uint8_t asked[20] = {};
 	int fd;
 
 	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
@@ -892,11 +909,14 @@ TEST_F_TIMEOUT(file, build_id, TIMEOUT)
 	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
 	EXPECT_TRUE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
 	EXPECT_EQ(memcmp(record.id, id, sizeof(id)), 0);
+	EXPECT_EQ(asked_for_id(first.mem, asked), sizeof(id));
+	EXPECT_EQ(memcmp(asked, id, sizeof(id)), 0);
 
 	gp_fill(h, &first);
 	pkvm_counters_read(&h->now);
 	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
 	EXPECT_FALSE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
+	EXPECT_EQ(asked_for_id(first.mem, asked), 0);
 	EXPECT_TRUE(gp_guest_has(h, &first));
 	EXPECT_TRUE(gp_touch_fails(&first));
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
@@ -905,6 +925,7 @@ TEST_F_TIMEOUT(file, build_id, TIMEOUT)
 	put_elf(first.mem, id);
 	ASSERT_TRUE(record_mapping(fd, ring, h->fd, &record));
 	EXPECT_TRUE(record.header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID);
+	EXPECT_EQ(asked_for_id(first.mem, asked), sizeof(id));
 	EXPECT_TRUE(gp_guest_has_all(h));
 	munmap(ring, 3 * GP_PAGE);
 	close(fd);
@@ -1248,6 +1269,36 @@ FILE_PATH(copy_range)
 			   EIO, w);
 	}
 	close(to);
+}
+
+/* By a disk that is the file. Past its cache, which may have what was there before. */
+FILE_PATH(loop_device)
+{
+	struct loop_config config = { .fd = h->fd, .block_size = GP_PAGE };
+	int disk, fd = open("/dev/loop-control", O_RDWR);
+	char path[32];
+
+	if (fd < 0)
+		SKIP(return, "no CONFIG_BLK_DEV_LOOP");
+	snprintf(path, sizeof(path), "/dev/loop%d", ioctl(fd, LOOP_CTL_GET_FREE));
+	close(fd);
+	disk = open(path, O_RDWR | O_DIRECT);
+	ASSERT_GE(disk, 0);
+	ASSERT_EQ(ioctl(disk, LOOP_CONFIGURE, &config), 0);
+	memset(buf, 0x3c, GP_PAGE);
+	if (w->open) {
+		EXPECT_EQ(pread(disk, buf, GP_PAGE, w->off), GP_PAGE);
+		EXPECT_TRUE(gp_page_is(buf, w->seed[0]));
+		gp_pattern(buf, gp_seed(h));
+		EXPECT_EQ(pwrite(disk, buf, GP_PAGE, w->off), GP_PAGE);
+		w->seed[0] = h->next_seed;
+	} else {
+		WANT_ERRNO(pread(disk, buf, GP_PAGE, w->off), EIO, w);
+		EXPECT_EQ(gp_secrets(h, buf, GP_PAGE), 0);
+		WANT_ERRNO(pwrite(disk, buf, GP_PAGE, w->off), EIO, w);
+	}
+	EXPECT_EQ(ioctl(disk, LOOP_CLR_FD), 0);
+	close(disk);
 }
 
 FILE_PATH(second_mapping)

@@ -859,6 +859,35 @@ TEST_F_TIMEOUT(account, refused_by_el2, TIMEOUT)
 	hostile_close();
 }
 
+/* The sum of what a file says under that name, or -1. */
+static long value_of(const char *path, const char *key)
+{
+	size_t len = strlen(key);
+	char line[256];
+	long val = -1;
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, key);
+
+		if (at && (at[len] == ':' || at[len] == ' '))
+			val = (val < 0 ? 0 : val) + strtol(at + len + 1, NULL, 10);
+	}
+	fclose(f);
+	return val;
+}
+
+/* The file of this VM below /sys/kernel/debug/kvm. */
+static bool debugfs_file(struct gp_host *h, char *path, size_t len)
+{
+	snprintf(path, len, "/sys/kernel/debug/kvm/%d-%d/guest_memory", getpid(),
+		 h->vm->fd);
+	return !access(path, R_OK);
+}
+
 /* What the host takes by force is zeroes, in whatever way it looks. */
 TEST_F_TIMEOUT(account, taken_by_force, TIMEOUT)
 {
@@ -870,6 +899,7 @@ TEST_F_TIMEOUT(account, taken_by_force, TIMEOUT)
 	const char *why = hostile_unavailable();
 	struct pkvm_counters before;
 	uint64_t pfn[LOST], val;
+	char path[96];
 	int i, j;
 
 	if (why)
@@ -922,6 +952,10 @@ TEST_F_TIMEOUT(account, taken_by_force, TIMEOUT)
 		EXPECT_TRUE(pkvm_counters_back(&before, -1));
 		EXPECT_TRUE(gp_page_is(mem + i * GP_PAGE, 5));
 	}
+	ASSERT_TRUE(debugfs_file(h, path, sizeof(path)));
+	EXPECT_EQ(value_of(path, "poisoned"), LOST);
+	EXPECT_EQ(value_of(path, "forced_reclaims"), LOST);
+	EXPECT_EQ(value_of(path, "pinned") * PAGE_KB, pkvm_vmlck_kb());
 	EXPECT_EQ(pkvm_must(&h->vm->vcpus[LOST], guest_page_check, FIRST + LOST * GP_PAGE,
 			    77 + LOST), 0);
 	gp_end_vm(h);
@@ -931,26 +965,6 @@ TEST_F_TIMEOUT(account, taken_by_force, TIMEOUT)
 }
 
 /* ------------------------------------------------------------- where it is seen */
-
-static long value_of(const char *path, const char *key)
-{
-	size_t len = strlen(key);
-	char line[256];
-	long val = -1;
-	FILE *f;
-
-	f = fopen(path, "r");
-	if (!f)
-		return -1;
-	while (fgets(line, sizeof(line), f)) {
-		char *at = strstr(line, key);
-
-		if (at && (at[len] == ':' || at[len] == ' '))
-			val = (val < 0 ? 0 : val) + strtol(at + len + 1, NULL, 10);
-	}
-	fclose(f);
-	return val;
-}
 
 static void expect_seen(struct __test_metadata *_metadata, const char *path,
 			const char *key, long before, long more)
@@ -1168,14 +1182,6 @@ TEST_F_TIMEOUT(account, moved_to_another_group, TIMEOUT)
 	EXPECT_EQ(rmdir(path), 0);
 	EXPECT_EQ(umount(dir), 0);
 	rmdir(dir);
-}
-
-/* The file of this VM below /sys/kernel/debug/kvm. */
-static bool debugfs_file(struct gp_host *h, char *path, size_t len)
-{
-	snprintf(path, len, "/sys/kernel/debug/kvm/%d-%d/guest_memory", getpid(),
-		 h->vm->fd);
-	return !access(path, R_OK);
 }
 
 TEST_F_TIMEOUT(account, debugfs, TIMEOUT)

@@ -150,6 +150,26 @@ FIXTURE_TEARDOWN(copy)
 	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
 }
 
+/* Memory that a VMM has in common with its children: shmem that nobody can open. */
+FIXTURE(shm) {
+	struct gp_host host;
+};
+
+FIXTURE_SETUP(shm)
+{
+	const char *why = pkvm_unavailable();
+
+	if (why)
+		SKIP(return, "%s", why);
+	gp_open(&self->host, GP_SHARED_ANON, 1, 0);
+	gp_make_windows(&self->host);
+}
+
+FIXTURE_TEARDOWN(shm)
+{
+	EXPECT_TRUE(!self->host.vm || gp_close(&self->host));
+}
+
 typedef void way_fn(struct __test_metadata *_metadata, struct gp_host *h,
 		    struct gp_window *w);
 
@@ -612,6 +632,13 @@ WAY(file, fadvise, STAYS)
 	EXPECT_EQ(posix_fadvise(h->fd, w->off, LEN, POSIX_FADV_WILLNEED), 0);
 }
 
+/* There is nowhere to write it to. */
+WAY(file, sync, STAYS)
+{
+	EXPECT_EQ(fsync(h->fd), 0);
+	EXPECT_EQ(msync(w->mem - GP_PAGE, LEN + 2 * GP_PAGE, MS_SYNC | MS_INVALIDATE), 0);
+}
+
 /* Counts them as any page of the file. */
 WAY(file, cachestat, STAYS)
 {
@@ -1064,6 +1091,31 @@ TEST_F_TIMEOUT(mm, uffd_wp_survives, TIMEOUT)
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
 }
 
+/* Where something is nothing is poisoned. A file's page that is not mapped is no such thing. */
+WAY(mm, uffd_poison, STAYS)
+{
+	struct uffdio_poison poison = { .range = { (uintptr_t)w->mem, GP_PAGE } };
+	int fd = uffd_open(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_POISON);
+	struct pkvm_fault f;
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd with poison");
+	IN_STATE(gp_host_right(w), w);
+	EXPECT_EQ(uffd_register(fd, w, UFFDIO_REGISTER_MODE_MISSING), 0);
+	if (!h->file || w->open) {
+		WANT_ERRNO(ioctl(fd, UFFDIO_POISON, &poison), EEXIST, w);
+	} else {
+		EXPECT_EQ(ioctl(fd, UFFDIO_POISON, &poison), 0);
+		f = pkvm_host_read(w->mem, NULL);
+		IN_STATE(f.sig == SIGBUS && f.code == BUS_MCEERR_AR, w);
+		/* It is the host's mapping that is broken, until it goes. */
+		EXPECT_TRUE(gp_guest_has_all(h));
+		EXPECT_EQ(madvise(w->mem, GP_PAGE, MADV_DONTNEED), 0);
+	}
+	EXPECT_EQ(uffd_unregister(fd, w), 0);
+	close(fd);
+}
+
 WAY(mm, uffd_move, STAYS)
 {
 	char *to = mmap(NULL, GP_PAGE, PROT_READ | PROT_WRITE,
@@ -1229,12 +1281,26 @@ WAY(mm, mbind, STAYS)
 	EXPECT_EQ(syscall(__NR_mbind, w->mem, LEN, MPOL_DEFAULT, NULL, 0, 0), 0);
 }
 
-/* Hinting faults on everything, while the guest and the host use it. */
+static void *spin(void *stop)
+{
+	while (!READ_ONCE(*(bool *)stop))
+		;
+	return NULL;
+}
+
+/*
+ * Hinting faults on everything, while the guest and the host use it. Memory is scanned
+ * for them as a thread uses up its time, from when that was made short; of a process
+ * with one thread only what lies elsewhere.
+ */
 ONCE(mm, numa_balancing)
 {
 	static const char * const knobs[] = {
 		"scan_delay_ms", "scan_period_min_ms", "scan_period_max_ms",
 	};
+	long updates, faults;
+	bool stop = false;
+	pthread_t thread;
 	char path[96];
 	int i;
 
@@ -1245,14 +1311,25 @@ ONCE(mm, numa_balancing)
 			 knobs[i]);
 		write_text(path, "10");
 	}
-	for (i = 0; i < 12; i++) {
+	updates = read_vmstat("numa_pte_updates");
+	faults = read_vmstat("numa_hint_faults");
+	ASSERT_EQ(pthread_create(&thread, NULL, spin, &stop), 0);
+	/* Some rounds after it has begun. */
+	for (i = 0; i < 12; ) {
 		clock_t end = clock() + CLOCKS_PER_SEC / 50;
 
 		while (clock() < end)
 			;
 		EXPECT_TRUE(gp_guest_has_all(h));
 		EXPECT_TRUE(gp_host_has(&h->win[GP_SHARED]));
+		if (clock() > 20 * CLOCKS_PER_SEC)
+			break;
+		i += read_vmstat("numa_pte_updates") > updates &&
+		     read_vmstat("numa_hint_faults") > faults;
 	}
+	EXPECT_EQ(i, 12);
+	WRITE_ONCE(stop, true);
+	pthread_join(thread, NULL);
 	write_text("/proc/sys/kernel/numa_balancing", "0");
 }
 
@@ -1636,6 +1713,32 @@ TEST_F_TIMEOUT(copy, truncate, TIMEOUT)
 	EXPECT_EQ(gp_unshare(h, &h->win[GP_SHARED]), 0);
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_TRUE(pkvm_counters_back(&h->now, -1));
+}
+
+/* ------------------------------------------------------- shmem without a name */
+
+WAY(shm, load_store, STAYS)
+{
+	IN_STATE(gp_host_right(w), w);
+	EXPECT_EQ(madvise(w->mem, LEN, MADV_DONTNEED), 0);
+	IN_STATE(gp_host_right(w), w);
+}
+
+/* A child has the same pages: what is private is out of its reach, too. */
+WAY(shm, fork, STAYS)
+{
+	struct child *c = fork_and_look(w, false);
+	int i;
+
+	for (i = 0; i < GP_PAGES; i++) {
+		if (w->open)
+			IN_STATE(!c->sig[i] && gp_page_is(c->word[i], w->seed[i]), w);
+		else
+			IN_STATE(c->sig[i] == SIGSEGV && c->code[i] == SEGV_ACCERR &&
+				 c->addr_right[i], w);
+	}
+	EXPECT_EQ(gp_secrets(h, c->word, sizeof(c->word)), 0);
+	munmap(c, sizeof(*c));
 }
 
 /* ------------------------------------------------------------ ends of a process */

@@ -41,6 +41,7 @@ enum gp_backing {
 	GP_MEMFD_THP,		/* both in huge pages, before the guest has it */
 	GP_ANON_THP,
 	GP_MEMFD_COPY,		/* a private mapping of a memfd: its pages are anonymous */
+	GP_SHARED_ANON,		/* shmem without a name */
 };
 
 struct gp_window {

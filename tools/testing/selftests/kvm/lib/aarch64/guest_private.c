@@ -136,6 +136,8 @@ char *gp_alloc(enum gp_backing backing, size_t size, int *fd)
 	char *p, *start;
 
 	*fd = -1;
+	if (backing == GP_SHARED_ANON)
+		flags = MAP_SHARED | MAP_ANONYMOUS;
 	if (backing == GP_MEMFD || backing == GP_MEMFD_THP || backing == GP_MEMFD_COPY) {
 		*fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		TEST_ASSERT(*fd >= 0 && !ftruncate(*fd, size), "no memfd");
