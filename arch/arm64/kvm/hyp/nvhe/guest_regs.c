@@ -325,6 +325,21 @@ void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr)
 	write_sysreg_el2(*vcpu_cpsr(vcpu), SYS_SPSR);
 }
 
+/*
+ * Are all bytes of a data access where the host may see them? One that is not aligned
+ * begins in one page and may end in the next, which is memory or another device's.
+ */
+static bool is_all_mmio(struct kvm_vcpu *vcpu)
+{
+	u64 first = kvm_vcpu_get_fault_ipa(vcpu) | (kvm_vcpu_get_hfar(vcpu) & HOST_FAR_MASK);
+	u64 last = first + kvm_vcpu_dabt_get_as(vcpu) - 1;
+	struct pkvm_hyp_vcpu *hyp_vcpu = to_pkvm_hyp_vcpu(vcpu);
+
+	return pkvm_guest_mmio_allowed(hyp_vcpu, first) &&
+	       (first >> PAGE_SHIFT == last >> PAGE_SHIFT ||
+		pkvm_guest_mmio_allowed(hyp_vcpu, last));
+}
+
 /**
  * pkvm_guest_abort_exit() - Decide whether the host may see an abort as MMIO.
  * @vcpu: the vCPU that just exited with a data abort, its fault information
@@ -335,12 +350,9 @@ void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr)
  */
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu)
 {
-	u64 ipa = kvm_vcpu_get_fault_ipa(vcpu);
-
 	if (kvm_vcpu_dabt_isvalid(vcpu) &&
 	    kvm_vcpu_trap_is_translation_fault(vcpu) &&
-	    !kvm_vcpu_abt_iss1tw(vcpu) &&
-	    pkvm_guest_mmio_allowed(to_pkvm_hyp_vcpu(vcpu), ipa))
+	    !kvm_vcpu_abt_iss1tw(vcpu) && is_all_mmio(vcpu))
 		return;
 
 	vcpu->arch.fault.esr_el2 &= HOST_ABORT_ESR_MASK;

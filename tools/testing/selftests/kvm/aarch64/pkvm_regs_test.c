@@ -11,6 +11,7 @@
 #include <linux/psci.h>
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "kselftest_harness.h"
 #include "kvm_util.h"
@@ -102,6 +103,29 @@ static uint64_t guest_gic_cpu_interface(void)
 	guest_out(5, pmr);
 	guest_out(6, enabled);
 	guest_out(7, irq);
+	return guest_report_caught();
+}
+
+/* A load or a store of 2, 4 or 8 bytes; returns the number of exceptions. */
+static uint64_t guest_try_unaligned(uint64_t addr, uint64_t size, uint64_t store, uint64_t val)
+{
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+
+	cpu->caught = 0;
+	WRITE_ONCE(cpu->catching, 1);
+	if (size == 2 && store)
+		asm volatile("strh %w0, [%1]" :: "r" (val), "r" (addr) : "memory");
+	else if (size == 2)
+		asm volatile("ldrh %w0, [%1]" : "+r" (val) : "r" (addr) : "memory");
+	else if (size == 4 && store)
+		asm volatile("str %w0, [%1]" :: "r" (val), "r" (addr) : "memory");
+	else if (size == 4)
+		asm volatile("ldr %w0, [%1]" : "+r" (val) : "r" (addr) : "memory");
+	else if (store)
+		asm volatile("str %0, [%1]" :: "r" (val), "r" (addr) : "memory");
+	else
+		asm volatile("ldr %0, [%1]" : "+r" (val) : "r" (addr) : "memory");
+	guest_out(4, val);
 	return guest_report_caught();
 }
 
@@ -814,6 +838,66 @@ TEST_F_TIMEOUT(regs, i8_undecodable_mmio_is_an_abort, TIMEOUT)
 		EXPECT_EQ(self->vcpu->out[2], fns[i]);
 		EXPECT_EQ(self->vcpu->out[3], PKVM_DEV_IPA + 32);
 	}
+}
+
+static void expect_abort(struct __test_metadata *_metadata, struct pkvm_vcpu *vcpu,
+			 uint64_t addr, int size, bool store)
+{
+	ASSERT_EQ(pkvm_call(vcpu, guest_try_unaligned, addr, size, store, ~0UL), PKVM_RETURNED) {
+		TH_LOG("%s of %d bytes at %#lx: the host is shown %u at %#llx",
+		       store ? "store" : "load", size, addr, vcpu->run->mmio.len,
+		       vcpu->run->mmio.phys_addr);
+	}
+	EXPECT_EQ(vcpu->ret, 1);
+	EXPECT_EQ((vcpu->out[1] >> ESR_EC_SHIFT) & ESR_EC_MASK, ESR_EC_DABT);
+	EXPECT_EQ(vcpu->out[1] & 0x3f, 0x10);
+	EXPECT_EQ(vcpu->out[3], addr);
+	EXPECT_EQ(vcpu->out[4], ~0UL);
+}
+
+/* An access begins where no memory is, and ends in memory: none of it is MMIO. */
+TEST_F_TIMEOUT(regs, i8_mmio_that_ends_in_ram, TIMEOUT)
+{
+	static const int sizes[] = { 2, 4, 8 };
+	struct pkvm_vm *vm = pkvm_vm_create(NULL);
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+	uint64_t page = getpagesize(), at = PKVM_MEM2_IPA - page - 4;
+	void *mem;
+	int i, n;
+
+	mem = mmap(NULL, SZ_64K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	ASSERT_EQ(pkvm_set_slot(vm, 9, PKVM_MEM2_IPA, SZ_64K, mem, 0), 0);
+	pkvm_must(vcpu, guest_store, PKVM_MEM2_IPA, self->seed);
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (n = 1; n < sizes[i]; n++) {
+			expect_abort(_metadata, vcpu, PKVM_MEM2_IPA - n, sizes[i], true);
+			expect_abort(_metadata, vcpu, PKVM_MEM2_IPA - n, sizes[i], false);
+		}
+	}
+	EXPECT_EQ(pkvm_must(vcpu, guest_load, PKVM_MEM2_IPA), self->seed);
+
+	/* What lies before memory, or in two pages of which neither is any, is. */
+	ASSERT_EQ(pkvm_call(vcpu, guest_try_unaligned, PKVM_MEM2_IPA - 8, 8, true, 1), PKVM_EXIT);
+	EXPECT_EQ(vcpu->run->mmio.phys_addr, PKVM_MEM2_IPA - 8);
+	ASSERT_EQ(pkvm_resume(vcpu), PKVM_RETURNED);
+	ASSERT_EQ(pkvm_call(vcpu, guest_try_unaligned, at, 8, true, 1), PKVM_EXIT);
+	EXPECT_EQ(vcpu->run->mmio.phys_addr, at);
+	ASSERT_EQ(pkvm_resume(vcpu), PKVM_RETURNED);
+
+	/* Unless the guest says that only one of the two is a device's. */
+	EXPECT_EQ(pkvm_must(vcpu, guest_hvc, PKVM_HVC_GUARD_MAP, PKVM_CTL_IPA), 0);
+	EXPECT_EQ(pkvm_must(vcpu, guest_hvc, PKVM_HVC_GUARD_MAP, at & ~(page - 1)), 0);
+	EXPECT_EQ(pkvm_must(vcpu, guest_hvc, PKVM_HVC_GUARD_ENROLL), 0);
+	expect_abort(_metadata, vcpu, at, 8, true);
+	expect_abort(_metadata, vcpu, at, 8, false);
+	EXPECT_EQ(pkvm_must(vcpu, guest_hvc, PKVM_HVC_GUARD_MAP, PKVM_MEM2_IPA - page), 0);
+	ASSERT_EQ(pkvm_call(vcpu, guest_try_unaligned, at, 8, true, 1), PKVM_EXIT);
+	ASSERT_EQ(pkvm_resume(vcpu), PKVM_RETURNED);
+
+	pkvm_vm_free(vm);
+	munmap(mem, SZ_64K);
 }
 
 TEST_F_TIMEOUT(regs, i8_execution_where_no_memory_is, TIMEOUT)
