@@ -162,6 +162,17 @@ int pkvm_check_run(struct kvm_vcpu *vcpu)
 }
 
 /**
+ * kvm_arch_has_dirty_log() - Can the VMM learn which pages a VM writes to?
+ * @kvm: the VM, of any kind.
+ *
+ * Return: false for a protected VM: no slot of it may ask for that.
+ */
+bool kvm_arch_has_dirty_log(struct kvm *kvm)
+{
+	return !kvm_vm_is_protected(kvm);
+}
+
+/**
  * pkvm_enable_protected_vm_cap() - KVM_ENABLE_CAP of KVM_CAP_ARM_PROTECTED_VM.
  * @kvm: the VM, of any kind.
  * @cap: what is asked for: its flags are the number of a request, not flags.

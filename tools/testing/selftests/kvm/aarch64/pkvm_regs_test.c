@@ -469,7 +469,8 @@ TEST_F_TIMEOUT(regs, i8_host_cannot_touch_a_stopped_vcpu, TIMEOUT)
 	EXPECT_EQ(reached, 0);
 	EXPECT_EQ(pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.pc), 4), -EPERM);
 	EXPECT_EQ(pkvm_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_VBAR_EL1), 0), -EPERM);
-	ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+	EXPECT_EQ(ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events), -1);
+	EXPECT_EQ(errno, EPERM);
 	EXPECT_EQ(canaries_in(&events, sizeof(events), self->seed), 0);
 	scribble(vcpu, &answer);
 	ASSERT_EQ(pkvm_resume_timeout(vcpu, 5000), PKVM_RETURNED);
