@@ -128,6 +128,26 @@ static uint64_t guest_write_all(uint64_t map, uint64_t readable)
 	return nr;
 }
 
+/*
+ * The values of op0 3, op1 0, CRn 0, CRm 1 to 7: what the CPU has. Returns how many are
+ * undefined.
+ */
+static uint64_t guest_read_ids(uint64_t to)
+{
+	uint64_t before, i;
+	uint64_t (*fn)(void);
+
+	guest_allow_all();
+	guest_make_slots(MRS_X0, ENC(3, 0, 0, 0, 0));
+	before = READ_ONCE(guest_cpu()->caught);
+	for (i = 8; i < 64; i++) {
+		fn = (void *)&code[2 * i];
+		WRITE_ONCE(((uint64_t *)to)[i], fn());
+	}
+	WRITE_ONCE(guest_cpu()->catching, 0);
+	return READ_ONCE(guest_cpu()->caught) - before;
+}
+
 /* TLB and cache maintenance, address translation of EL2 and EL3: op1 4, 6 and 7. */
 static uint64_t guest_el2_instructions(void)
 {
@@ -473,6 +493,82 @@ TEST_F_TIMEOUT(trap, i8_every_system_register, TIMEOUT)
 	TH_LOG("%d can be read, %d more can be written", reads, writes);
 	EXPECT_GE(reads, 60);
 	EXPECT_GE(writes, 4);
+}
+
+/* A field of an ID register, and the most that may stand in it. */
+struct id_field {
+	uint8_t crm, op2, shift, max;
+	bool none;		/* 15: there is none */
+};
+
+/*
+ * What is in a guest's ID registers: features that are instructions only, or whose
+ * state EL2 switches, as far as that is so. All other fields are 0.
+ */
+static const struct id_field id_fields[] = {
+	/* PFR0: EL0, EL1, EL3, FP, AdvSIMD, GIC, RAS, DIT, CSV2, CSV3 */
+	{ 4, 0, 0, 1 }, { 4, 0, 4, 1 }, { 4, 0, 12, 1 }, { 4, 0, 16, 1, true },
+	{ 4, 0, 20, 1, true }, { 4, 0, 24, 1 }, { 4, 0, 28, 1 }, { 4, 0, 48, 1 },
+	{ 4, 0, 56, 1 }, { 4, 0, 60, 1 },
+	/* PFR1: BT, SSBS */
+	{ 4, 1, 0, 1 }, { 4, 1, 4, 2 },
+	/* DFR0: DoubleLock, MTPMU */
+	{ 5, 0, 36, 0, true }, { 5, 0, 48, 0, true },
+	/* ISAR0: AES, SHA1, SHA2, CRC32, Atomic, RDM, SHA3, SM3, SM4, DP, FHM, TS, TLB, RNDR */
+	{ 6, 0, 4, 2 }, { 6, 0, 8, 1 }, { 6, 0, 12, 2 }, { 6, 0, 16, 1 }, { 6, 0, 20, 3 },
+	{ 6, 0, 28, 1 }, { 6, 0, 32, 1 }, { 6, 0, 36, 1 }, { 6, 0, 40, 1 }, { 6, 0, 44, 1 },
+	{ 6, 0, 48, 1 }, { 6, 0, 52, 2 }, { 6, 0, 56, 2 }, { 6, 0, 60, 1 },
+	/* ISAR1: DPB, APA, API, JSCVT, FCMA, LRCPC, GPA, GPI, FRINTTS, SB, SPECRES, BF16 */
+	{ 6, 1, 0, 2 }, { 6, 1, 4, 5 }, { 6, 1, 8, 5 }, { 6, 1, 12, 1 }, { 6, 1, 16, 1 },
+	{ 6, 1, 20, 3 }, { 6, 1, 24, 1 }, { 6, 1, 28, 1 }, { 6, 1, 32, 1 }, { 6, 1, 36, 1 },
+	{ 6, 1, 40, 2 }, { 6, 1, 44, 2 },
+	/* DGH, I8MM */
+	{ 6, 1, 48, 1 }, { 6, 1, 52, 1 },
+	/* ISAR2: GPA3, APA3, MOPS, ATS1A */
+	{ 6, 2, 8, 1 }, { 6, 2, 12, 5 }, { 6, 2, 16, 1 }, { 6, 2, 60, 1 },
+	/* MMFR0: PARange, ASIDBits, BigEnd, SNSMem, BigEndEL0, TGran16, 64 and 4, ExS */
+	{ 7, 0, 0, 2 }, { 7, 0, 4, 2 }, { 7, 0, 8, 1 }, { 7, 0, 12, 1 }, { 7, 0, 16, 1 },
+	{ 7, 0, 20, 2 }, { 7, 0, 24, 0, true }, { 7, 0, 28, 1, true }, { 7, 0, 44, 1 },
+	/* MMFR1: HAFDBS, VMIDBits, HPDS, PAN, SpecSEI, ETS, CMOW */
+	{ 7, 1, 0, 2 }, { 7, 1, 4, 2 }, { 7, 1, 12, 2 }, { 7, 1, 20, 3 }, { 7, 1, 24, 1 },
+	{ 7, 1, 36, 3 }, { 7, 1, 56, 1 },
+	/* MMFR2: CnP, UAO, IESB, AT, IDS, TTL, BBM, E0PD */
+	{ 7, 2, 0, 1 }, { 7, 2, 4, 1 }, { 7, 2, 12, 1 }, { 7, 2, 32, 1 }, { 7, 2, 36, 2 },
+	{ 7, 2, 48, 1 }, { 7, 2, 52, 2 }, { 7, 2, 60, 1 },
+};
+
+static bool id_field_is_fine(unsigned int reg, unsigned int shift, unsigned int val)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(id_fields); i++) {
+		const struct id_field *f = &id_fields[i];
+
+		if (f->crm * 8 + f->op2 == reg && f->shift == shift)
+			return val <= f->max || (f->none && val == 15);
+	}
+	return !val;
+}
+
+/* A guest is not offered what is not isolated: whatever the CPU has, now or later. */
+TEST_F_TIMEOUT(trap, i8_every_field_of_the_id_registers, TIMEOUT)
+{
+	uint64_t *ids = lend(self, READ_IPA), pfr0;
+	unsigned int reg, shift, val;
+
+	EXPECT_EQ(pkvm_must(self->vcpu, guest_read_ids, READ_IPA), 0);
+	for (reg = 8; reg < 64; reg++) {
+		for (shift = 0; shift < 64; shift += 4) {
+			val = READ_ONCE(ids[reg]) >> shift & 15;
+			EXPECT_TRUE(id_field_is_fine(reg, shift, val)) {
+				TH_LOG("S3_0_C0_C%u_%u has %u at bit %u", reg / 8, reg % 8,
+				       val, shift);
+			}
+		}
+	}
+	/* AArch64 at EL0 and EL1 and no EL2, with a GIC. */
+	pfr0 = READ_ONCE(ids[4 * 8]);
+	EXPECT_EQ(pfr0 & 0xf000fff, 0x1000011);
 }
 
 /* S59: of EL2's maintenance there is none; of its own it does what it likes. */
