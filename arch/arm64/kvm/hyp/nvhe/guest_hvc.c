@@ -298,7 +298,8 @@ bool pkvm_handle_guest_hvc64(struct kvm_vcpu *vcpu, u64 *exit_code)
 
 	switch (fn) {
 	case ARM_SMCCC_VERSION_FUNC_ID:
-		val[0] = ARM_SMCCC_VERSION_1_1;
+		/* Registers from x4 on are neither arguments nor results of any call. */
+		val[0] = ARM_SMCCC_VERSION_1_2;
 		break;
 	case ARM_SMCCC_ARCH_FEATURES_FUNC_ID:
 		val[0] = arch_features(smccc_get_arg1(vcpu));
