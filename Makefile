@@ -74,7 +74,7 @@ shell: deps image guest debian-guest pvm initramfs	## a prompt in the host, with
 check: deps image el2-debug-image guest debian-guest pvm selftests initramfs plugin	## all tests, in KTAP; the last line is "N passed, N failed"
 	@tools/qemu/check $(T)
 
-check-long: deps image guest debian-guest pvm selftests initramfs	## the tests that take minutes, some with the debug kernel: suites named *-long
+check-long: deps image el2-debug-image guest debian-guest pvm selftests initramfs	## the tests that take minutes, some with the debug kernel: suites named *-long
 	@$(MAKE) --no-print-directory image DEBUG=1
 	@tools/qemu/check --long $(T)
 

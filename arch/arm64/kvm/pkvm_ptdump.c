@@ -5,8 +5,9 @@
  *
  * Owns how the host reads the tables that it does not have, one entry after the other
  * (asm/pkvm_dump.h), and how it shows them: those of a VM in protected mode in that VM's
- * stage2_page_tables, who owns which memory in kvm/pkvm_page_ownership. Nothing stops
- * while it is read: each entry is true, but not all at one time.
+ * stage2_page_tables, who owns which memory in kvm/pkvm_page_ownership, and how much of
+ * EL2's own is in use in kvm/pkvm_el2_pages. Nothing stops while it is read: each entry
+ * is true, but not all at one time.
  */
 
 #include <linux/arm-smccc.h>
@@ -27,6 +28,7 @@
 struct entry {
 	u64 pte;
 	s8 level;
+	u64 note;
 	u64 end;	/* address behind the last one */
 };
 
@@ -42,7 +44,8 @@ static int dump(unsigned long call, u64 arg1, u64 arg2, u64 addr, struct entry *
 		return res.a1;
 
 	e->pte = res.a2;
-	e->level = FIELD_GET(PKVM_DUMP_LEVEL, res.a3);
+	e->note = res.a3;
+	e->level = FIELD_GET(PKVM_DUMP_LEVEL, e->note);
 	size = kvm_granule_size(e->level);
 	e->end = ALIGN_DOWN(addr, size) + size;
 
@@ -288,6 +291,54 @@ static int pkvm_page_ownership_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(pkvm_page_ownership);
 
+/* ---------------------------------------------------------- what EL2 uses */
+
+/* Counts the pages that are EL2's alone, and those of them that its pools gave out. */
+static int count_el2_pages(u64 start, u64 end, u64 *owned, u64 *used)
+{
+	struct entry host, hyp;
+	int ret;
+	u64 phys;
+
+	for (phys = start; phys < end; phys = host.end) {
+		ret = dump_host(phys, &host);
+		if (ret)
+			return ret;
+		if (host.pte & PTE_VALID ||
+		    FIELD_GET(KVM_INVALID_PTE_OWNER_MASK, host.pte) != PKVM_DUMP_HYP)
+			continue;
+		/* What EL2 owns stands in the host's table page by page, or in blocks. */
+		for (; phys < min(host.end, end); phys += PAGE_SIZE) {
+			ret = dump_hyp(phys, &hyp);
+			if (ret)
+				return ret;
+			(*owned)++;
+			if (FIELD_GET(PKVM_DUMP_REFCOUNT, hyp.note))
+				(*used)++;
+		}
+		cond_resched();
+	}
+
+	return 0;
+}
+
+static int pkvm_el2_pages_show(struct seq_file *m, void *unused)
+{
+	struct memblock_region *reg;
+	u64 owned = 0, used = 0;
+	int ret;
+
+	for_each_mem_region(reg) {
+		ret = count_el2_pages(reg->base, reg->base + reg->size, &owned, &used);
+		if (ret)
+			return ret;
+	}
+	seq_printf(m, "owned %llu\nused %llu\n", owned, used);
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pkvm_el2_pages);
+
 static int __init pkvm_ptdump_init(void)
 {
 	struct dentry *dir;
@@ -300,6 +351,7 @@ static int __init pkvm_ptdump_init(void)
 		return 0;
 	debugfs_create_file("pkvm_page_ownership", 0400, dir, NULL,
 			    &pkvm_page_ownership_fops);
+	debugfs_create_file("pkvm_el2_pages", 0400, dir, NULL, &pkvm_el2_pages_fops);
 	dput(dir);
 
 	return 0;

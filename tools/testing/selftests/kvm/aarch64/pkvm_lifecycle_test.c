@@ -610,14 +610,6 @@ TEST_F_TIMEOUT(end, i7_never_run, TIMEOUT)
 	}
 }
 
-TEST_F_TIMEOUT(end, i7_create_run_destroy_many, TIMEOUT)
-{
-	int i;
-
-	for (i = 0; i < 30; i++)
-		pkvm_vm_free(busy_vm(i % 3));
-}
-
 static uint64_t guest_busy(uint64_t addr, uint64_t size)
 {
 	uint64_t i = 0;
