@@ -265,7 +265,7 @@ TEST_F_TIMEOUT(lives, i7_nothing_is_left, TIMEOUT)
 	       after.free_kb, before.kernel_kb, after.kernel_kb);
 	TH_LOG("EL2's: %ld pages in use, then %ld of %ld", before.el2_used, after.el2_used,
 	       after.el2_owned);
-	slack_kb = SZ_2M / SZ_1K + lives / 2;
+	slack_kb = SZ_1M / SZ_1K + lives / 2;
 	EXPECT_GE(after.free_kb, before.free_kb - slack_kb);
 	EXPECT_LE(after.kernel_kb, before.kernel_kb + slack_kb);
 	for (i = 0; i < after.nr_caches; i++) {
