@@ -740,3 +740,25 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	return exit_code;
 }
+
+/**
+ * pkvm_leave_vcpu_for_panic() - EL2 panics, and the host goes on.
+ *
+ * Nobody should bring that about, but broken memory does. The host's system registers
+ * are restored already, if a vCPU ran. The panic is the host's to handle, and a hostile
+ * one does not stop: it gets no registers of the guest's. What this CPU does for the
+ * host from now on, as to invalidate TLBs, it does with no vCPU running. The registers
+ * of a protected one are lost: from those of its last entry it would do again what it
+ * did.
+ */
+void pkvm_leave_vcpu_for_panic(void)
+{
+	struct kvm_cpu_context *host_ctxt = host_data_ptr(host_ctxt);
+	struct kvm_vcpu *vcpu = host_ctxt->__hyp_running_vcpu;
+
+	host_ctxt->__hyp_running_vcpu = NULL;
+	if (vcpu && vcpu_is_protected(vcpu))
+		vcpu_clear_flag(vcpu, VCPU_INITIALIZED);
+
+	fpsimd_sve_drop();
+}

@@ -30,6 +30,7 @@ void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr);
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu);
+void pkvm_leave_vcpu_for_panic(void);
 
 /* ordinary_regs.c */
 void pkvm_init_ordinary_vm(struct pkvm_hyp_vm *hyp_vm, struct kvm *host_kvm);
@@ -57,6 +58,7 @@ unsigned int pkvm_guest_psci_exit(struct pkvm_hyp_vcpu *hyp_vcpu, u32 fn,
 /* hyp-main.c: the FP registers change hands lazily */
 void fpsimd_sve_flush(void);
 void fpsimd_sve_sync(struct kvm_vcpu *vcpu);
+void fpsimd_sve_drop(void);
 
 /* Number of implemented list registers (hyp-main.c) */
 extern unsigned int hyp_gicv3_nr_lr;
