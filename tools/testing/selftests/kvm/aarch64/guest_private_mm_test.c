@@ -693,11 +693,14 @@ WAY(mm, madv_free, STAYS)
 WAY(mm, madv_cold_pageout, STAYS)
 {
 	const char *why = held_setup();
+	long out = read_vmstat("pswpout");
 
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(madvise(w->mem, LEN, MADV_COLD), 0);
 	EXPECT_EQ(madvise(w->mem - GP_PAGE, LEN + 2 * GP_PAGE, MADV_PAGEOUT), 0);
+	/* The host's own on each side went. */
+	IN_STATE(read_vmstat("pswpout") > out, w);
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_EQ(madvise(w->mem - GP_PAGE, LEN + 2 * GP_PAGE, MADV_WILLNEED), 0);
 	held_cleanup();
@@ -928,6 +931,7 @@ ONCE(mm, madv_hugepage_collapse)
 
 ONCE(mm, khugepaged)
 {
+	long collapsed = read_number(THP "khugepaged/pages_collapsed");
 	long from = read_number(THP "khugepaged/full_scans");
 	int tries;
 
@@ -944,6 +948,8 @@ ONCE(mm, khugepaged)
 		usleep(5000);
 	}
 	EXPECT_LT(tries, 300);
+	/* It does come here: what is left of the VM it takes. */
+	EXPECT_TRUE(h->vcpu || read_number(THP "khugepaged/pages_collapsed") > collapsed);
 	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_NOHUGEPAGE), 0);
 }
 
@@ -1335,8 +1341,11 @@ ONCE(mm, numa_balancing)
 
 ONCE(mm, compaction)
 {
+	long scanned = read_vmstat("compact_migrate_scanned");
+
 	if (!write_text("/proc/sys/vm/compact_memory", "1"))
 		SKIP(return, "no CONFIG_COMPACTION");
+	EXPECT_GT(read_vmstat("compact_migrate_scanned"), scanned);
 }
 
 ONCE(mm, drop_caches)
@@ -1348,6 +1357,7 @@ ONCE(mm, drop_caches)
 ONCE(mm, swapoff)
 {
 	const char *why = held_setup();
+	long out = read_vmstat("pswpout");
 	size_t len = SZ_4M;
 	char *p;
 
@@ -1358,6 +1368,8 @@ ONCE(mm, swapoff)
 	memset(p, 0x44, len);
 	EXPECT_EQ(madvise(p, len, MADV_PAGEOUT), 0);
 	EXPECT_EQ(madvise(h->mem, h->vm->mem_size, MADV_PAGEOUT), 0);
+	EXPECT_GT(read_vmstat("pswpout"), out);
+	EXPECT_EQ(access("/sys/fs/cgroup/memory.reclaim", W_OK), 0);
 	write_text("/sys/fs/cgroup/memory.reclaim", "4M");
 	EXPECT_TRUE(gp_guest_has_all(h));
 	EXPECT_EQ(swapoff("/dev/zram0"), 0);

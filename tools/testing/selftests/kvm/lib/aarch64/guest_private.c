@@ -247,6 +247,11 @@ void gp_make_windows(struct gp_host *h)
 		gp_pattern(w->mem + i * GP_PAGE, w->seed[i]);
 	}
 	TEST_ASSERT(!gp_unshare(h, w), "cannot unshare");
+	/* The code that the guest comes to later costs no page more, wherever it lies. */
+	TEST_ASSERT(gp_guest_has_all(h), "the guest has not what it wrote");
+	pkvm_must(h->vcpu, guest_page_check, w->ipa, 0);
+	pkvm_must(h->vcpu, guest_load, w->ipa);
+	pkvm_must(h->vcpu, guest_hvc, PKVM_HVC_MEMINFO);
 	pkvm_counters_read(&h->now);
 }
 
