@@ -89,6 +89,29 @@ pkvm_guest_dump_entry:
 	str	x1, [x2], #8
 	mov	x1, v0.d[1]
 	str	x1, [x2], #8
+	.irp	reg, amair_el1, afsr0_el1, afsr1_el1, spsr_el1, cntv_cval_el0, \
+		fpcr, fpsr
+	mrs	x1, \reg
+	str	x1, [x2], #8
+	.endr
+	/* Keys of pointer authentication, where there are any: APA, API, GPA, GPI. */
+	mrs	x1, S3_0_C0_C6_1
+	mov	x3, #0x0ff0
+	movk	x3, #0xff00, lsl #16
+	tst	x1, x3
+	b.ne	1f
+	/* APA3, GPA3 */
+	mrs	x1, S3_0_C0_C6_2
+	tst	x1, #0xff00
+	b.eq	2f
+1:
+	.irp	reg, S3_0_C2_C1_0, S3_0_C2_C1_1, S3_0_C2_C1_2, S3_0_C2_C1_3, \
+		S3_0_C2_C2_0, S3_0_C2_C2_1, S3_0_C2_C2_2, S3_0_C2_C2_3, \
+		S3_0_C2_C3_0, S3_0_C2_C3_1
+	mrs	x1, \reg
+	str	x1, [x2], #8
+	.endr
+2:
 	/* Written past the caches, read through them. */
 	dsb	sy
 	add	x1, x0, #PKVM_CPU_CANARY
