@@ -40,7 +40,8 @@ struct ffa_mem_region_addr_range *ffa_desc_ranges(void *desc, u32 len, u32 versi
 
 	if (len < sizeof(struct ffa_mem_region))
 		return NULL;
-	if (FFA_MEM_REGION_HAS_EP_MEM_OFFSET(version) &&
+	/* Not all bases have a name for this. */
+	if (version > FFA_VERSION_1_0 &&
 	    ((struct ffa_mem_region *)desc)->ep_mem_offset != sizeof(struct ffa_mem_region))
 		return NULL;
 
