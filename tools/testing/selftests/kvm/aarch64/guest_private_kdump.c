@@ -82,7 +82,8 @@ static void make_initrd(const char *path)
 
 static int end_host(const char *image)
 {
-	char words[1024] = "console=ttyAMA0 maxcpus=1 panic=-1 ";
+	/* A kernel that faults for ever says so by a warning: that is its end. */
+	char words[1024] = "console=ttyAMA0 maxcpus=1 panic=-1 panic_on_warn=1 ";
 	const char *why = pkvm_unavailable();
 	struct gp_host h;
 	int kernel, initrd, s, i;
@@ -228,7 +229,7 @@ static bool read_all(int vmcore, int unused)
 	return !len && size > SZ_64M;
 }
 
-/* In another process, as a read that faults for ever ends neither by itself nor by force. */
+/* In another process, which a fault may end, or keep where it is. */
 static bool right_in(int seconds, bool (*look_at)(int vmcore, int s), int vmcore, int s)
 {
 	int status = 1, tries;
