@@ -1629,6 +1629,8 @@ TEST_F_TIMEOUT(end, vmm_that_keeps_a_turn, TIMEOUT)
 		EXPECT_FALSE(waits) {
 			TH_LOG("another VM waits, too: round %d", round);
 		}
+		if (waits)
+			kill(pid, SIGKILL);
 		EXPECT_EQ(write(go[1], "", 1), 1);
 		EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
 	}
