@@ -134,65 +134,6 @@ TEST(i1_owner_of_all_memory)
 	free(text);
 }
 
-/* How many pages are EL2's alone. */
-static long el2_pages(void)
-{
-	char *text = read_all(EL2_PAGES);
-	long owned, used;
-	int n;
-
-	TEST_ASSERT(text, "no %s", EL2_PAGES);
-	n = sscanf(text, "owned %ld\nused %ld", &owned, &used);
-	TEST_ASSERT(n == 2 && used > 0 && used < owned, "%s: %s", EL2_PAGES, text);
-	free(text);
-	return owned;
-}
-
-#define VM_PAGES	48
-#define VCPU_PAGES	4
-#define NR_REGIONS	16
-/* What a vCPU has in hand for its next table, at most. */
-#define SPARE_PAGES	12
-
-/*
- * What a VM costs in memory that is EL2's: so much, the same for each vCPU, a table for
- * each 2 MiB in which it has a page. All of it is back when the VM has ended.
- */
-TEST(i7_memory_of_a_vm)
-{
-	struct pkvm_opts opts = { .mem_size = NR_REGIONS * SZ_2M };
-	const char *why = pkvm_unavailable();
-	long none, cost[3], tables;
-	struct pkvm_vm *vm;
-	int i, j;
-
-	if (!el2_debug())
-		SKIP(return, "not a kernel with NVHE_EL2_DEBUG");
-	if (why || pkvm_forced_ordinary())
-		SKIP(return, "%s", why ?: "ordinary VMs are forced");
-
-	for (i = 0; i < ARRAY_SIZE(cost); i++) {
-		none = el2_pages();
-		opts.nr_vcpus = 1 << i;
-		vm = pkvm_vm_create(&opts);
-		EXPECT_EQ(el2_pages(), none);
-		pkvm_must(pkvm_vcpu0(vm), guest_touch_image);
-		cost[i] = el2_pages() - none;
-		for (j = 0; j < NR_REGIONS; j++)
-			pkvm_must(pkvm_vcpu0(vm), guest_store, PKVM_MEM_IPA + j * SZ_2M, j);
-		tables = el2_pages() - none - cost[i];
-		TH_LOG("%d vCPUs: %ld pages; %ld for %d places", opts.nr_vcpus, cost[i], tables,
-		       NR_REGIONS);
-		EXPECT_GE(tables, NR_REGIONS - SPARE_PAGES);
-		EXPECT_LE(tables, NR_REGIONS + SPARE_PAGES);
-		pkvm_vm_free(vm);
-		EXPECT_EQ(el2_pages(), none);
-	}
-	EXPECT_LE(cost[0], VM_PAGES);
-	EXPECT_LE(cost[1] - cost[0], VCPU_PAGES);
-	EXPECT_EQ(cost[2] - cost[1], 2 * (cost[1] - cost[0]));
-}
-
 /* --------------------------------------------------------------- with guests */
 
 FIXTURE(guest) {
