@@ -14,6 +14,10 @@ PACKAGE = 'linux-source-6.12'
 TARBALL = '/usr/src/%s.tar.xz' % PACKAGE
 BASES = os.path.join(BUILD, 'bases')
 MIN_Y = 107
+# Where the kernel code of ours has its names from.
+NAMES = re.compile(r'(arch/arm64|include|mm|virt)/.*\.[chS]$')
+# Of locals there are many alike; names of the kernel have an underscore.
+WORD = re.compile(rb'\b[A-Za-z]+_\w+')
 
 
 def installed():
@@ -108,9 +112,9 @@ def cut_gitignore(text):
     return text
 
 
-def read(version, paths):
+def read(version, paths, words=None):
     """Read some files of a base straight from its tarball: ({path: bytes},
-    all paths)."""
+    all paths). Collects the words of NAMES in the set `words`, if there is one."""
     files, names = {}, set()
     xz = subprocess.Popen(['xz', '-dc', '-T0', tarball(version)],
                           stdout=subprocess.PIPE, env=ENV)
@@ -119,8 +123,13 @@ def read(version, paths):
             path = member.name.split('/', 1)[-1]
             if member.isfile() or member.issym():
                 names.add(path)
-            if path in paths and member.isfile():
-                files[path] = tar.extractfile(member).read()
+            named = words is not None and NAMES.match(path)
+            if (path in paths or named) and member.isfile():
+                data = tar.extractfile(member).read()
+                if path in paths:
+                    files[path] = data
+                if named:
+                    words.update(WORD.findall(data))
     xz.stdout.close()
     if xz.wait():
         raise Fail('cannot read the tarball of %s %s' % (PACKAGE, version))
