@@ -86,6 +86,20 @@ int pkvm_check_state_access(struct kvm_vcpu *vcpu)
 	return vcpu_is_protected(vcpu) && vcpu_has_run_once(vcpu) ? -EPERM : 0;
 }
 
+/**
+ * pkvm_check_vcpu_ioctl() - May the VMM make this request of a vCPU?
+ * @vcpu: the vCPU, of any VM.
+ * @ioctl: the request.
+ *
+ * For those that nothing more than the request has to be known of.
+ *
+ * Return: 0; as pkvm_check_state_access() for those that get state.
+ */
+int pkvm_check_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl)
+{
+	return ioctl == KVM_GET_VCPU_EVENTS ? pkvm_check_state_access(vcpu) : 0;
+}
+
 /*
  * A SYSTEM_RESET2 has a type and a cookie, in the registers that EL2 shows at this exit.
  * The VMM can write to kvm_run: it would read what EL2 has shown the host last.

@@ -57,7 +57,7 @@ static uint64_t guest_under_flips(uint64_t stop, uint64_t work, uint64_t seed)
 		bad += val + 0x8000 > 0xffff;
 		asm volatile("strb %w0, [%1]" :: "r" (keep), "r" (PKVM_DEV_IPA));
 		asm volatile("mrs %0, ccsidr_el1" : "=r" (val));
-		bad += guest_hvc_quiet(0x80000000, 0, 0, 0) != 0x10001;
+		bad += guest_hvc_quiet(0x80000000, 0, 0, 0) != 0x10002;
 		asm volatile("fmov %0, d9" : "=r" (val) :: "v9");
 		bad += val != seed;
 		bad += read_sysreg(tpidr_el0) != seed;
