@@ -1471,8 +1471,9 @@ static void wait_with_all_locked(const char *file, enum gp_backing backing, int 
 
 	gp_open(&h, backing, 1, 0);
 	gp_pattern(h.mem + 16 * GP_PAGE, 1);
-	pfn = pfn_of(h.mem + 16 * GP_PAGE);
 	pkvm_must(h.vcpu, guest_touch, FIRST, 1, 1, 1);
+	/* It may have been moved to be pinned. */
+	pfn = khh_vm_info(h.vm, FIRST / GP_PAGE).guest_pfn;
 	if (hvc(KHH_pkvm_host_force_reclaim, pfn))
 		_exit(1);
 	fd = open(file, O_RDONLY);
