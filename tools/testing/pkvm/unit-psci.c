@@ -965,17 +965,14 @@ static void test_mem_protect(void)
 	psci_ret = PSCI_RET_DENIED;
 	memset(&ram, 0, sizeof(ram));
 	/* Nothing to protect: RAM can be kept, and the firmware is not asked. */
-	c = start_vm(false);
-	op_put();
+	c = make_vm(false, 1);
 	check(!ram.calls && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
-	a = start_vm(true);
-	op_put();
+	a = make_vm(true, 1);
 	check(ram.on && ram.calls == 1 && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
 	/* The host cannot change that. */
 	is(psci(PSCI_1_1_FN_MEM_PROTECT, 0, 0, 0), PSCI_RET_NOT_SUPPORTED);
 	check(ram.on && ram.calls == 1);
-	b = start_vm(true);
-	op_put();
+	b = make_vm(true, 1);
 	end_vm(a);
 	end_vm(c);
 	check(ram.on && ram.calls == 1 && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
@@ -994,20 +991,17 @@ static void test_mem_protect(void)
 
 	/* Somebody else wants it, before and after. */
 	ram.on = 1;
-	a = start_vm(true);
-	op_put();
+	a = make_vm(true, 1);
 	end_vm(a);
 	check(ram.on);
 
 	/* Firmware without it, and one that can do it at the second try. */
 	ram.on = 0;
 	ram.refuses = true;
-	a = start_vm(true);
-	op_put();
+	a = make_vm(true, 1);
 	check(!ram.on && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
 	ram.refuses = false;
-	b = start_vm(true);
-	op_put();
+	b = make_vm(true, 1);
 	check(ram.on && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
 	end_vm(a);
 	/* It stays, and is told again when the next guest ends. */
@@ -1015,16 +1009,14 @@ static void test_mem_protect(void)
 	end_vm(b);
 	check(ram.on && warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
 	ram.refuses = false;
-	a = start_vm(true);
-	op_put();
+	a = make_vm(true, 1);
 	end_vm(a);
 	check(!ram.on);
 
 	/* Too old to have such a call. */
 	ram.calls = 0;
 	kvm_host_psci_config.version = PSCI_VERSION(1, 0);
-	a = start_vm(true);
-	op_put();
+	a = make_vm(true, 1);
 	end_vm(a);
 	check(!ram.calls);
 }
