@@ -42,22 +42,6 @@ struct footprint {
 	struct cache caches[MAX_CACHES];
 };
 
-/* The number behind a name, of a file with a name in each line; 0 without it. */
-static long number_in(const char *path, const char *name)
-{
-	char line[256], word[64];
-	FILE *f = fopen(path, "r");
-	long val, found = 0;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%63[^: ]%*[: ]%ld", word, &val) == 2 && !strcmp(word, name))
-			found = val;
-	}
-	if (f)
-		fclose(f);
-	return found;
-}
-
 static void read_caches(struct footprint *fp)
 {
 	FILE *f = fopen("/proc/slabinfo", "r");
@@ -86,7 +70,7 @@ static long free_kb(void)
 	}
 	if (f)
 		fclose(f);
-	return number_in("/proc/meminfo", "MemFree") + pages * (getpagesize() / 1024);
+	return pkvm_proc_value("/proc/meminfo", "MemFree") + pages * (getpagesize() / 1024);
 }
 
 static void read_footprint(struct footprint *fp)
@@ -108,9 +92,11 @@ static void read_footprint(struct footprint *fp)
 		fp->free_kb = max(fp->free_kb, now);
 	}
 	for (fp->kernel_kb = 0, i = 0; i < ARRAY_SIZE(kernel); i++)
-		fp->kernel_kb += number_in("/proc/meminfo", kernel[i]);
-	fp->el2_owned = number_in(EL2_PAGES, "owned");
-	fp->el2_used = number_in(EL2_PAGES, "used");
+		fp->kernel_kb += pkvm_proc_value("/proc/meminfo", kernel[i]);
+	if (!access(EL2_PAGES, R_OK)) {
+		fp->el2_owned = pkvm_proc_value(EL2_PAGES, "owned");
+		fp->el2_used = pkvm_proc_value(EL2_PAGES, "used");
+	}
 	read_caches(fp);
 }
 
@@ -282,7 +268,7 @@ TEST_F_TIMEOUT(lives, i7_nothing_is_left, TIMEOUT)
 		ASSERT_GT(after.el2_used, 0);
 	EXPECT_EQ(after.el2_owned, before.el2_owned);
 	EXPECT_LE(after.el2_used, before.el2_used + lives / 8 +
-		  number_in("/proc/meminfo", "MemTotal") / (SZ_2M / SZ_1K));
+		  pkvm_proc_value("/proc/meminfo", "MemTotal") / (SZ_2M / SZ_1K));
 
 	/* Objects that are some seconds old, and that two scans have not found. */
 	if (access(KMEMLEAK, W_OK))

@@ -228,6 +228,7 @@ size_t pkvm_count_nonzero(const void *mem, size_t size);
 
 void pkvm_counters_read(struct pkvm_counters *c);
 bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb);
+long pkvm_proc_value(const char *path, const char *key);
 long pkvm_vmlck_kb(void);
 uint64_t pkvm_seed(void);
 long pkvm_env(const char *name, long value);

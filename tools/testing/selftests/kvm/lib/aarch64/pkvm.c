@@ -381,7 +381,8 @@ const char *pkvm_unavailable(void)
 	return NULL;
 }
 
-static long proc_value(const char *path, const char *key)
+/* What a file says under a name, or -1. */
+long pkvm_proc_value(const char *path, const char *key)
 {
 	size_t len = strlen(key);
 	char line[256];
@@ -403,7 +404,7 @@ static long proc_value(const char *path, const char *key)
 
 long pkvm_vmlck_kb(void)
 {
-	return proc_value("/proc/self/status", "VmLck");
+	return pkvm_proc_value("/proc/self/status", "VmLck");
 }
 
 /* TAINT_BAD_PAGE: references or mappings of a page that do not add up. */
@@ -427,9 +428,9 @@ void pkvm_counters_read(struct pkvm_counters *c)
 		close(fd);
 	}
 	c->vmlck_kb = pkvm_vmlck_kb();
-	c->pin_acquired = proc_value("/proc/vmstat", "nr_foll_pin_acquired");
-	c->pin_released = proc_value("/proc/vmstat", "nr_foll_pin_released");
-	c->memfree_kb = proc_value("/proc/meminfo", "MemFree");
+	c->pin_acquired = pkvm_proc_value("/proc/vmstat", "nr_foll_pin_acquired");
+	c->pin_released = pkvm_proc_value("/proc/vmstat", "nr_foll_pin_released");
+	c->memfree_kb = pkvm_proc_value("/proc/meminfo", "MemFree");
 	c->bad_page = bad_page_seen();
 }
 
