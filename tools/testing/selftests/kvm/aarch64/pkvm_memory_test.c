@@ -832,6 +832,54 @@ static long dev_mem_map_write(struct attack *a)
 	return dev_mem(a, true, true);
 }
 
+/*
+ * A private futex has no page that the kernel asks for, and this mapping is one that it
+ * believes good: whatever it tries it must not try for ever.
+ */
+static long dev_mem_futex(struct attack *a, int op)
+{
+	int fd = open("/dev/mem", O_RDWR), status, i;
+	uint32_t word = 0, *at;
+	pid_t pid;
+	void *p;
+
+	p = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				       a->pfn * PAGE);
+	if (fd >= 0)
+		close(fd);
+	if (p == MAP_FAILED || !a->pfn) {
+		a->why = "/dev/mem maps no RAM here";
+		return ATTACK_SKIPPED;
+	}
+
+	at = op == FUTEX_WAKE_OP ? &word : p;
+	pid = fork();
+	if (!pid)
+		_exit(syscall(__NR_futex, at, op | FUTEX_PRIVATE_FLAG, 1, NULL, p,
+			      FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0)) < 0 ? errno : 0);
+	munmap(p, PAGE);
+	if (pid < 0)
+		return -errno;
+	for (i = 0; i < 1000 && !waitpid(pid, &status, WNOHANG); i++)
+		usleep(10000);
+	if (i == 1000) {
+		kill(pid, SIGKILL);
+		return ATTACK_ODD;
+	}
+
+	return WIFEXITED(status) && WEXITSTATUS(status) == EFAULT ? -EFAULT : ATTACK_ODD;
+}
+
+static long dev_mem_futex_pi(struct attack *a)
+{
+	return dev_mem_futex(a, FUTEX_LOCK_PI);
+}
+
+static long dev_mem_futex_wake_op(struct attack *a)
+{
+	return dev_mem_futex(a, FUTEX_WAKE_OP);
+}
+
 static long kernel_core(struct attack *a)
 {
 	Elf64_Ehdr eh;
@@ -951,6 +999,10 @@ FIXTURE_VARIANT_ADD(attack, memfd_dev_mem_map_read) { PKVM_MEMFD, dev_mem_map_re
 FIXTURE_VARIANT_ADD(attack, anon_dev_mem_map_read) { PKVM_ANON, dev_mem_map_read };
 FIXTURE_VARIANT_ADD(attack, memfd_dev_mem_map_write) { PKVM_MEMFD, dev_mem_map_write };
 FIXTURE_VARIANT_ADD(attack, anon_dev_mem_map_write) { PKVM_ANON, dev_mem_map_write };
+FIXTURE_VARIANT_ADD(attack, memfd_dev_mem_futex_pi) { PKVM_MEMFD, dev_mem_futex_pi };
+FIXTURE_VARIANT_ADD(attack, anon_dev_mem_futex_pi) { PKVM_ANON, dev_mem_futex_pi };
+FIXTURE_VARIANT_ADD(attack, memfd_dev_mem_futex_op) { PKVM_MEMFD, dev_mem_futex_wake_op };
+FIXTURE_VARIANT_ADD(attack, anon_dev_mem_futex_op) { PKVM_ANON, dev_mem_futex_wake_op };
 FIXTURE_VARIANT_ADD(attack, memfd_kcore) { PKVM_MEMFD, kernel_core };
 FIXTURE_VARIANT_ADD(attack, anon_kcore) { PKVM_ANON, kernel_core };
 FIXTURE_VARIANT_ADD(attack, memfd_fork) { PKVM_MEMFD, forked_child };
