@@ -11,6 +11,7 @@
  */
 
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/extable.h>
 #include <linux/guest_page.h>
 #include <linux/irq_work.h>
@@ -219,18 +220,22 @@ void pkvm_vcpu_put(struct kvm_vcpu *vcpu)
 }
 
 /**
- * pkvm_guest_prepare_memory_region() - May this memslot change?
- * @kvm: a protected VM, with slots_lock held.
+ * kvm_arch_check_memslot() - May this memslot change?
+ * @kvm: the VM, of any kind, with slots_lock held.
  * @new: the slot to be, NULL for a deletion.
- * @change: what changes.
  *
- * Return: 0; -EINVAL for flags that a protected VM cannot have (read-only, dirty
- * logging); -EPERM for any change after the first run, new slots included.
+ * Asked before vCPUs can see of the change, and again when it is prepared: the guest may
+ * have started.
+ *
+ * Return: 0, always for an ordinary VM; -EINVAL for flags that a protected VM cannot
+ * have (read-only, dirty logging); -EPERM for any change after the first run, new slots
+ * included.
  */
-int pkvm_guest_prepare_memory_region(struct kvm *kvm,
-				     const struct kvm_memory_slot *new,
-				     enum kvm_mr_change change)
+int kvm_arch_check_memslot(struct kvm *kvm, const struct kvm_memory_slot *new)
 {
+	if (!kvm_vm_is_protected(kvm))
+		return 0;
+
 	if (new && new->flags)
 		return -EINVAL;
 
@@ -483,8 +488,11 @@ static int retry_guest_page(struct kvm_vcpu *vcpu, gfn_t gfn)
 	struct mm_struct *mm;
 	int ret;
 
-	if (!page)
+	if (!page) {
+		/* Who is at it may sleep, or want this CPU. */
+		usleep_range_state(50, 100, TASK_INTERRUPTIBLE);
 		return 0;
+	}
 	if (xa_is_value(page))
 		return -EFAULT;
 

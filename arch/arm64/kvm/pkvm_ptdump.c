@@ -144,7 +144,8 @@ static const struct ptdump_prot_bits guest_bits[] = {
  */
 int pkvm_ptdump_guest(struct kvm *kvm, struct ptdump_pg_state *st)
 {
-	u64 end = BIT_ULL(kvm->arch.mmu.pgt->ia_bits), ipa;
+	/* Not by kvm_pgtable, which goes with the VMM's memory. */
+	u64 end = kvm_phys_size(&kvm->arch.mmu), ipa;
 	pkvm_handle_t handle = READ_ONCE(kvm->arch.pkvm.handle);
 	struct entry e;
 	u64 mask = 0;

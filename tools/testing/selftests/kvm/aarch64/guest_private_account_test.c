@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <asm/kvm.h>
 #include <linux/capability.h>
@@ -331,6 +332,121 @@ TEST_F_TIMEOUT(account, race_with_the_host, TIMEOUT)
 	}
 	EXPECT_EQ(pkvm_vmlck_kb(), h->now.vmlck_kb + (nr + 1) * PAGE_KB);
 	EXPECT_EQ(pins(), held + nr + 1);
+}
+
+/* Nobody brings what is missing in that memory, until it is put there. */
+static int forget_memory(char *mem, size_t len)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)mem, len }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	/* Without O_NONBLOCK it cannot be polled. */
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ?
+	       -1 : fd;
+}
+
+/* A vCPU that wants the page at FIRST, in a thread that ends with it. */
+struct racer {
+	struct pkvm_vcpu *vcpu;
+	uint64_t seed;
+	pthread_t tid;
+	struct rusage used;
+	int stop;
+	bool done;
+};
+
+static void *racer_main(void *data)
+{
+	struct racer *r = data;
+
+	r->stop = pkvm_call(r->vcpu, guest_page_check, FIRST, r->seed);
+	while (r->stop == -EINTR)
+		r->stop = pkvm_resume(r->vcpu);
+	getrusage(RUSAGE_THREAD, &r->used);
+	WRITE_ONCE(r->done, true);
+	return NULL;
+}
+
+static long used_ms(const struct rusage *used)
+{
+	return (used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000 +
+	       (used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1000;
+}
+
+/* Exits for a call and its arguments, and as many for the page that it wants. */
+#define CALL_EXITS	(2 * (1 + PKVM_NR_ARGS))
+
+/*
+ * While the page is being fetched for one vCPU, which can take as long as the VMM wants,
+ * another that comes to it waits, too, and does not keep a CPU from others.
+ */
+TEST_F_TIMEOUT(account, race_waits, TIMEOUT)
+{
+	struct gp_host *h = &self->host;
+	char *page = h->mem + 16 * GP_PAGE, path[96];
+	static char text[4096] __aligned(4096);
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)page, .src = (uintptr_t)text, .len = GP_PAGE,
+	};
+	long held = pins(), exits, tries, busy = 0, sleeps, waited;
+	uint64_t seed = gp_seed(h);
+	struct timespec start;
+	struct racer r[2];
+	struct uffd_msg msg;
+	struct pollfd event;
+	int i;
+
+	event.fd = forget_memory(page, GP_PAGE);
+	event.events = POLLIN;
+	if (event.fd < 0)
+		SKIP(return, "no CONFIG_USERFAULTFD");
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/exits", getpid(), h->vm->fd);
+	for (i = 0; i < 2; i++)
+		r[i] = (struct racer) { .vcpu = &h->vm->vcpus[i], .seed = seed };
+	gp_pattern(text, seed);
+
+	/* The first sleeps while it pins the page. */
+	ASSERT_EQ(pthread_create(&r[0].tid, NULL, racer_main, &r[0]), 0);
+	EXPECT_EQ(poll(&event, 1, BOUND_MS), 1);
+	EXPECT_EQ(read(event.fd, &msg, sizeof(msg)), sizeof(msg));
+	EXPECT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+	EXPECT_EQ(msg.arg.pagefault.address, (uintptr_t)page);
+
+	/* From here on the exits are the other's. */
+	exits = read_number(path);
+	EXPECT_GE(exits, 0);
+	ASSERT_EQ(pthread_create(&r[1].tid, NULL, racer_main, &r[1]), 0);
+	for (i = 0; i < BOUND_MS && read_number(path) < exits + CALL_EXITS; i++)
+		usleep(1000);
+
+	exits = read_number(path);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	sleep(1);
+	waited = timespec_to_ns(timespec_elapsed(start)) / 1000000;
+	tries = read_number(path) - exits;
+	EXPECT_FALSE(READ_ONCE(r[0].done));
+	EXPECT_FALSE(READ_ONCE(r[1].done));
+	EXPECT_EQ(pins(), held);
+	EXPECT_EQ(ioctl(event.fd, UFFDIO_COPY, &copy), 0);
+
+	for (i = 0; i < 2; i++) {
+		pthread_join(r[i].tid, NULL);
+		EXPECT_EQ(r[i].stop, PKVM_RETURNED);
+		EXPECT_EQ(r[i].vcpu->ret, 0);
+		busy += used_ms(&r[i].used);
+	}
+	close(event.fd);
+	sleeps = r[1].used.ru_nvcsw;
+	TH_LOG("%ld ms, of which %ld were used; %ld tries, %ld sleeps", waited, busy, tries,
+	       sleeps);
+	EXPECT_GT(tries, 0);
+	/* Emulated, the way to a sleep may take longer than the sleep. */
+	EXPECT_TRUE(busy < waited / 3 || sleeps > tries / 4);
+	EXPECT_EQ(pkvm_vmlck_kb(), h->now.vmlck_kb + PAGE_KB);
+	EXPECT_EQ(pins(), held + 1);
 }
 
 TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
@@ -1354,19 +1470,8 @@ static int mailbox[2];
 static void send_files(struct gp_host *h)
 {
 	int fds[] = { h->vm->fd, h->vcpu->fd };
-	char space[CMSG_SPACE(sizeof(fds))] = "";
-	struct iovec iov = { "f", 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = space, .msg_controllen = sizeof(space),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(fds));
-	memcpy(CMSG_DATA(c), fds, sizeof(fds));
-	if (sendmsg(mailbox[1], &msg, 0) != 1)
+	if (!pkvm_send_fds(mailbox[1], fds, 2))
 		_exit(1);
 }
 
@@ -1374,22 +1479,15 @@ static void send_files(struct gp_host *h)
 TEST_F_TIMEOUT(end, memory_first, TIMEOUT)
 {
 	int up[2], status, fds[2] = { -1, -1 };
-	char space[CMSG_SPACE(sizeof(fds))] = "", c;
-	struct iovec iov = { &c, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = space, .msg_controllen = sizeof(space),
-	};
 	long held = pins();
 	pid_t pid;
+	char c;
 
 	ASSERT_EQ(pipe(up), 0);
 	ASSERT_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, mailbox), 0);
 	pid = start_vmm(variant->backing, up[1], send_files);
 	ASSERT_EQ(read(up[0], &c, 1), 1);
-	ASSERT_EQ(recvmsg(mailbox[0], &msg, 0), 1);
-	ASSERT_NE(CMSG_FIRSTHDR(&msg), NULL);
-	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fds));
+	ASSERT_TRUE(pkvm_recv_fds(mailbox[0], fds, 2));
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_EQ(status, 0);
 	EXPECT_GT(pins(), held + 128);
@@ -1535,19 +1633,6 @@ TEST_F_TIMEOUT(end, vmm_that_waits, TIMEOUT)
 #define SPLITTERS	3	/* vCPUs that want a small page at once */
 #define SPLIT_ROUNDS	8
 #define HUGE(i)		((i) * (uint64_t)SZ_2M)
-
-/* Nobody brings what is missing in that memory, until it is put there. */
-static int forget_memory(char *mem, size_t len)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { (uintptr_t)mem, len }, .mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	return fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ?
-	       -1 : fd;
-}
 
 /*
  * The vCPUs of a guest come to huge pages, of which one is split at a time; the VMM

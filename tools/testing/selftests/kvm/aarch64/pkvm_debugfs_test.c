@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/klog.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <linux/sizes.h>
 
 #include "kselftest_harness.h"
@@ -30,17 +32,14 @@ static bool el2_debug(void)
 	return getenv("PKVM_EL2_DEBUG") || !access(OWNERSHIP, F_OK);
 }
 
-/* All of a file, which may be long and is made while it is read. */
-static char *read_all(const char *path)
+/* All of an open file from its start, which may be long and is made while it is read. */
+static char *read_again(int fd)
 {
 	size_t len = 0, room = 0;
 	char *text = NULL;
 	ssize_t got;
-	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return NULL;
+	TEST_ASSERT(!lseek(fd, 0, SEEK_SET), "cannot go back to the start");
 	do {
 		if (room - len < SZ_64K) {
 			room += SZ_1M;
@@ -48,11 +47,23 @@ static char *read_all(const char *path)
 			TEST_ASSERT(text, "no memory");
 		}
 		got = read(fd, text + len, room - len - 1);
-		TEST_ASSERT(got >= 0, "%s: %s", path, strerror(errno));
+		TEST_ASSERT(got >= 0, "cannot read: %s", strerror(errno));
 		len += got;
 	} while (got);
-	close(fd);
 	text[len] = 0;
+	return text;
+}
+
+static char *read_all(const char *path)
+{
+	char *text;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	text = read_again(fd);
+	close(fd);
 	return text;
 }
 
@@ -307,6 +318,116 @@ TEST_F_TIMEOUT(guest, i1_owner_of_a_page, TIMEOUT)
 	EXPECT_EQ(strstr(line_of(text, phys), "shared"), NULL);
 	EXPECT_EQ(strstr(text, "K guest"), NULL);
 	free(text);
+}
+
+/* ------------------------------------------------------------ after the VMM */
+
+enum { RANGE, LEVELS, TABLES, NR_FILES };
+
+static const char * const files[] = {
+	[RANGE] = "ipa_range", [LEVELS] = "stage2_levels", [TABLES] = "stage2_page_tables",
+};
+
+/* A VMM that hands its VM to us, and ends when it is told to. */
+static void be_vmm(bool ordinary, int sock)
+{
+	struct pkvm_opts opts = { .ordinary = ordinary };
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	char c;
+
+	pkvm_must(pkvm_vcpu0(vm), guest_store, PKVM_MEM_IPA, 1);
+	if (!pkvm_send_fds(sock, &vm->fd, 1) ||
+	    write(sock, &vm->fd, sizeof(vm->fd)) != sizeof(vm->fd))
+		_exit(1);
+	_exit(read(sock, &c, 1) != 1);
+}
+
+/* Is this what a file says when the VMM's memory is gone? Frees it. */
+static bool right_without_mm(int file, bool ordinary, char *text, const char *before)
+{
+	bool right;
+
+	if (!text)
+		return false;
+	if (file != TABLES)
+		right = !strcmp(text, before);
+	else if (ordinary)
+		/* The host has taken back what it lent. */
+		right = !strstr(text, "BORROWED");
+	else
+		right = says(text, PKVM_MEM_IPA, "PRIVATE");
+	if (!right)
+		printf("# %s: \"%.400s\"\n", files[file], text);
+	free(text);
+	return right;
+}
+
+/* The files are those of the VM, which can outlive the memory of its VMM. */
+TEST_F_TIMEOUT(guest, i5_memory_first, TIMEOUT)
+{
+	char dir[64], path[128], *before[NR_FILES] = {};
+	int sock[2], fds[NR_FILES], fd, number, status, i;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), DEBUGFS "/%d-%d/%s", getpid(), self->vm->fd,
+		 files[RANGE]);
+	if (access(path, R_OK))
+		SKIP(return, "no CONFIG_PTDUMP_STAGE2_DEBUGFS, or no debugfs");
+
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(sock[0]);
+		be_vmm(variant->ordinary, sock[1]);
+	}
+	close(sock[1]);
+	ASSERT_TRUE(pkvm_recv_fds(sock[0], &fd, 1));
+	ASSERT_EQ(read(sock[0], &number, sizeof(number)), sizeof(number));
+	snprintf(dir, sizeof(dir), DEBUGFS "/%d-%d", pid, number);
+
+	for (i = 0; i < NR_FILES; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+		/* A kernel without NVHE_EL2_DEBUG has no tables to show. */
+		if (fds[i] < 0 && i == TABLES && !el2_debug())
+			continue;
+		ASSERT_GE(fds[i], 0);
+		before[i] = read_again(fds[i]);
+	}
+	EXPECT_EQ(strtol(before[RANGE], NULL, 10), pkvm_max_ipa_bits());
+	EXPECT_GT(strtol(before[LEVELS], NULL, 10), 1);
+	if (el2_debug())
+		EXPECT_TRUE(says(before[TABLES], PKVM_MEM_IPA,
+				 variant->ordinary ? "BORROWED" : "PRIVATE"));
+
+	ASSERT_EQ(write(sock[0], "", 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	for (i = 0; i < NR_FILES; i++) {
+		if (fds[i] < 0)
+			continue;
+		EXPECT_TRUE(right_without_mm(i, variant->ordinary, read_again(fds[i]),
+					     before[i]));
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		EXPECT_TRUE(right_without_mm(i, variant->ordinary, read_all(path),
+					     before[i]));
+	}
+
+	/* What is open keeps the VM, too; the last one that is closed ends it. */
+	close(fd);
+	EXPECT_EQ(access(dir, F_OK), 0);
+	for (i = 0; i < NR_FILES; i++) {
+		if (fds[i] < 0)
+			continue;
+		EXPECT_TRUE(right_without_mm(i, variant->ordinary, read_again(fds[i]),
+					     before[i]));
+		close(fds[i]);
+		free(before[i]);
+	}
+	EXPECT_EQ(access(dir, F_OK), -1);
+	EXPECT_EQ(errno, ENOENT);
+	close(sock[0]);
 }
 
 TEST_HARNESS_MAIN

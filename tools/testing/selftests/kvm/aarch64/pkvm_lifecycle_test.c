@@ -426,6 +426,58 @@ TEST_F_TIMEOUT(vm, i1_memslots_are_fixed_after_first_run, TIMEOUT)
 	EXPECT_EQ(pkvm_must(self->vcpu, guest_verify, PKVM_MEM_IPA, SZ_64K, 5), 0);
 }
 
+struct mover {
+	struct pkvm_vm *vm;
+	bool *stop;
+	long tries, odd;
+};
+
+static void *move_slot(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!READ_ONCE(*m->stop)) {
+		m->odd += pkvm_set_slot(m->vm, 1, 0, 0, NULL, 0) != -EPERM;
+		m->odd += pkvm_set_slot(m->vm, 1, PKVM_MEM2_IPA, m->vm->mem_size,
+					m->vm->mem, 0) != -EPERM;
+		m->tries++;
+	}
+	return NULL;
+}
+
+/* What is refused has no effect on a guest that runs, at no moment. */
+TEST_F_TIMEOUT(vm, i5_refused_slots_while_it_runs, TIMEOUT)
+{
+	struct pkvm_opts opts = { .mem_size = SZ_1M };
+	struct pkvm_vm *vm = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+	bool stop = false;
+	struct mover m = { .vm = vm, .stop = &stop };
+	pthread_t thread;
+	const size_t page = getpagesize();
+	uint64_t off;
+
+	pkvm_must(vcpu, guest_nop);
+	ASSERT_EQ(pthread_create(&thread, NULL, move_slot, &m), 0);
+	while (!READ_ONCE(m.tries))
+		sched_yield();
+	for (off = 0; off < vm->mem_size; off += 2 * page) {
+		if (pkvm_call(vcpu, guest_fill, PKVM_MEM_IPA + off, page, off) != PKVM_RETURNED)
+			break;
+		if (pkvm_call(vcpu, guest_hvc, PKVM_HVC_SHARE, PKVM_MEM_IPA + off + page,
+			      0, 0) != PKVM_RETURNED || vcpu->ret)
+			break;
+	}
+	EXPECT_EQ(off, vm->mem_size);
+	WRITE_ONCE(stop, true);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(m.odd, 0);
+	TH_LOG("%ld times", m.tries);
+	for (off = 0; off < vm->mem_size; off += 2 * page)
+		ASSERT_EQ(pkvm_must(vcpu, guest_verify, PKVM_MEM_IPA + off, page, off), 0);
+	pkvm_vm_free(vm);
+}
+
 TEST_F_TIMEOUT(vm, i8_registers_are_out_of_reach_after_first_run, TIMEOUT)
 {
 	static const uint64_t regs[] = {

@@ -182,6 +182,9 @@ void pkvm_vm_free(struct pkvm_vm *vm);
 void pkvm_close_vcpu(struct pkvm_vcpu *vcpu);
 void pkvm_close_fd(int *fd);
 int pkvm_vcpu_init(struct pkvm_vcpu *vcpu, bool power_off);
+/* From one process to another by a socket, so that a VM can outlive its VMM. */
+bool pkvm_send_fds(int sock, const int *fds, int nr);
+bool pkvm_recv_fds(int sock, int *fds, int nr);
 
 int pkvm_get_reg(struct pkvm_vcpu *vcpu, uint64_t id, uint64_t *val);
 int pkvm_set_reg(struct pkvm_vcpu *vcpu, uint64_t id, uint64_t val);

@@ -14,6 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <linux/build_bug.h>
@@ -30,6 +31,7 @@
 #define MEM_SLOT	1
 #define HUGE_SIZE	SZ_2M
 #define IMAGE_END	SZ_1G	/* devices begin here */
+#define MAX_FDS		4	/* in one message */
 
 static_assert(offsetof(struct pkvm_guest_cpu, canary) == PKVM_CPU_CANARY);
 static_assert(sizeof(struct pkvm_guest_cpu) == PKVM_CPU_SIZE);
@@ -828,6 +830,45 @@ void pkvm_vm_free(struct pkvm_vm *vm)
 	if (vm->own_fd)
 		close(vm->mem_fd);
 	free(vm);
+}
+
+bool pkvm_send_fds(int sock, const int *fds, int nr)
+{
+	char space[CMSG_SPACE(MAX_FDS * sizeof(*fds))] __aligned(8) = "";
+	struct iovec iov = { "f", 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = CMSG_SPACE(nr * sizeof(*fds)),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	TEST_ASSERT(nr <= MAX_FDS, "too many files");
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(nr * sizeof(*fds));
+	memcpy(CMSG_DATA(c), fds, nr * sizeof(*fds));
+	return sendmsg(sock, &msg, 0) == 1;
+}
+
+/* False, too, when the other side is gone, where the kind of socket tells. */
+bool pkvm_recv_fds(int sock, int *fds, int nr)
+{
+	char space[CMSG_SPACE(MAX_FDS * sizeof(*fds))] __aligned(8) = "", byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *c;
+
+	TEST_ASSERT(nr <= MAX_FDS, "too many files");
+	if (recvmsg(sock, &msg, 0) != 1)
+		return false;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(nr * sizeof(*fds)))
+		return false;
+	memcpy(fds, CMSG_DATA(c), nr * sizeof(*fds));
+	return true;
 }
 
 int pkvm_get_reg(struct pkvm_vcpu *vcpu, uint64_t id, uint64_t *val)
