@@ -946,6 +946,11 @@ void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	fake_live_vcpus--;
 }
 
+void pkvm_bar_sme(void)
+{
+	fake_monitors[fake_cpu].sme_barred = true;
+}
+
 void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0, bool be)
 {
 	memset(&hyp_vcpu->vcpu.arch.ctxt, 0, sizeof(hyp_vcpu->vcpu.arch.ctxt));

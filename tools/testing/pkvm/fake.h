@@ -126,6 +126,7 @@ extern struct fake_rndr {
 /* What each CPU has that sees what runs there. */
 extern struct fake_monitors {
 	u64 dfr0, pmcr, mdcr;
+	bool sme_barred;
 } fake_monitors[FAKE_CPUS];
 /* What the proxy of FF-A has for its buffers. */
 extern void *fake_ffa_pages;

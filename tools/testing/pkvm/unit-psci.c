@@ -754,9 +754,11 @@ static void comes_back(unsigned int cpu, bool on, u64 pc, u64 x0)
 {
 	fake_cpu = cpu;
 	memset(fake_el2, 0, sizeof(fake_el2));
+	fake_monitors[cpu].sme_barred = false;
 	fake_host_enter = enter;
 	if (!setjmp(host))
 		__kvm_host_psci_cpu_entry(on);
+	check(fake_monitors[cpu].sme_barred);
 	check(fake_el2[SYS_ELR] == pc && fake_el2[SYS_SPSR] == INIT_PSTATE_EL1);
 	check(fake_el1[SYS_SCTLR] == INIT_SCTLR_EL1_MMU_OFF);
 	check(fake_host_data[cpu].host_ctxt.regs.regs[0] == x0);
@@ -992,8 +994,9 @@ static void test_mem_protect(void)
 	/* Somebody else wants it, before and after. */
 	ram.on = 1;
 	a = make_vm(true, 1);
+	check(warm_reset() == PSCI_0_2_FN_SYSTEM_RESET);
 	end_vm(a);
-	check(ram.on);
+	check(ram.on && warm_reset() == PSCI_1_1_FN64_SYSTEM_RESET2);
 
 	/* Firmware without it, and one that can do it at the second try. */
 	ram.on = 0;

@@ -85,9 +85,8 @@ static u64 guest_hcr(struct kvm_vcpu *vcpu)
 	if (has_hvhe())
 		hcr |= HCR_E2H;
 
-	/* External aborts and the error records are EL2's. */
-	if (cpus_have_final_cap(ARM64_HAS_RAS_EXTN))
-		hcr |= HCR_TEA | HCR_TERR;
+	/* External aborts and the error records are EL2's, also if the host has no RAS. */
+	hcr |= HCR_TEA | HCR_TERR;
 
 	if (cpus_have_final_cap(ARM64_HAS_STAGE2_FWB))
 		hcr |= HCR_FWB;
@@ -535,12 +534,16 @@ static void flush_answer(struct pkvm_hyp_vcpu *hyp_vcpu)
 	u8 iflags = READ_ONCE(host_vcpu->arch.iflags);
 	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
 	u8 answer = iflags & IFLAGS_ANSWER;
+	u32 exit_code = hyp_vcpu->exit_code;
 
 	if (answer)
 		WRITE_ONCE(host_vcpu->arch.iflags, iflags & ~IFLAGS_ANSWER);
 
+	/* Once: EL2 may panic before the guest runs, and the host go on and run it again. */
+	hyp_vcpu->exit_code = ARM_EXCEPTION_IRQ;
+
 	/* With an SError on the way the guest repeats what it did. */
-	if (hyp_vcpu->exit_code != ARM_EXCEPTION_TRAP)
+	if (exit_code != ARM_EXCEPTION_TRAP)
 		return;
 
 	switch (kvm_vcpu_trap_get_class(vcpu)) {
@@ -742,6 +745,19 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 }
 
 /**
+ * pkvm_bar_sme() - Keep a host whose kernel does not know SME from it, on this CPU.
+ *
+ * When the host is deprivileged, and when a CPU comes back: EL2's set-up lets a host have
+ * what the CPU has. In streaming mode EL2's own use of SVE would be undefined, and only a
+ * kernel that knows SME leaves that mode before it runs a vCPU.
+ */
+void pkvm_bar_sme(void)
+{
+	if (!system_supports_sme())
+		cpacr_clear_set(CPACR_ELx_SMEN, 0);
+}
+
+/**
  * pkvm_leave_vcpu_for_panic() - EL2 panics, and the host goes on.
  *
  * Nobody should bring that about, but broken memory does. The host's system registers
@@ -755,6 +771,12 @@ void pkvm_leave_vcpu_for_panic(void)
 {
 	struct kvm_cpu_context *host_ctxt = host_data_ptr(host_ctxt);
 	struct kvm_vcpu *vcpu = host_ctxt->__hyp_running_vcpu;
+	u8 ec = ESR_ELx_EC(read_sysreg(esr_el2));
+
+	/* The host prints them: only what EL2 did itself is its business. */
+	if (ec != ESR_ELx_EC_DABT_CUR && ec != ESR_ELx_EC_IABT_CUR)
+		write_sysreg(0, far_el2);
+	write_sysreg(0, hpfar_el2);
 
 	host_ctxt->__hyp_running_vcpu = NULL;
 	if (vcpu && vcpu_is_protected(vcpu))

@@ -689,6 +689,19 @@ static int set_online(int cpu, bool online)
 	return err;
 }
 
+/* An instruction of the module's table, executed by the host: ESR_EL1, or 0. */
+static uint64_t try_insn(const char *name)
+{
+	struct khh_insn in = { .nr = 1 };
+
+	for (; in.index < in.nr; in.index++) {
+		khh_must(KHH_IOC_INSN, &in);
+		if (!strcmp(in.name, name))
+			return in.esr;
+	}
+	return -1;
+}
+
 /*
  * S73: a CPU that was off starts at EL2, and stage 2 is on before the host has it
  * again. So look at once, before a guest runs there, whose exit would turn it on.
@@ -697,7 +710,7 @@ TEST_F_TIMEOUT(touch, i1_i5_cpu_that_comes_back, TIMEOUT)
 {
 	struct pkvm_vm *other;
 	cpu_set_t all, one;
-	uint64_t val;
+	uint64_t val, esr;
 	int i, err;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
@@ -716,6 +729,12 @@ TEST_F_TIMEOUT(touch, i1_i5_cpu_that_comes_back, TIMEOUT)
 		ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
 		EXPECT_EQ(khh_peek(self->private.guest_pfn, 0, &val), EFAULT) {
 			TH_LOG("the host reads %#lx", val);
+		}
+		/* In streaming mode EL2's own SVE instructions would be undefined. */
+		if (!(getauxval(AT_HWCAP2) & HWCAP2_SME)) {
+			esr = try_insn("smstart_sm");
+			ASSERT_NE(esr, 0);
+			EXPECT_EQ(KHH_EC(esr), 0);
 		}
 		EXPECT_EQ(khh_poke(self->private.guest_pfn, 0, KHH_ANYTHING), EFAULT);
 		EXPECT_EQ(khh_peek(self->lent.guest_pfn, 0, &val), 0);
