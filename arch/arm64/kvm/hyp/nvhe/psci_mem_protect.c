@@ -22,6 +22,9 @@ static DEFINE_HYP_SPINLOCK(mem_protect_lock);
 /* Protected VMs, from before they have a page until they are cleared away. */
 static unsigned int nr_vms;
 
+/* It is on while guests need it. */
+static bool is_on;
+
 /* It was off, and it was EL2 that turned it on. */
 static bool turned_on;
 
@@ -49,10 +52,15 @@ static int mem_protect(bool enable)
  */
 void pkvm_mem_protect_get(void)
 {
+	int was;
+
 	hyp_spin_lock(&mem_protect_lock);
 	nr_vms++;
-	if (!turned_on && !mem_protect(true))
-		WRITE_ONCE(turned_on, true);
+	if (!is_on) {
+		was = mem_protect(true);
+		turned_on = !was;
+		WRITE_ONCE(is_on, was >= 0);
+	}
 	hyp_spin_unlock(&mem_protect_lock);
 }
 
@@ -67,8 +75,8 @@ void pkvm_mem_protect_get(void)
 void pkvm_mem_protect_put(void)
 {
 	hyp_spin_lock(&mem_protect_lock);
-	if (!--nr_vms && turned_on && mem_protect(false) >= 0)
-		WRITE_ONCE(turned_on, false);
+	if (!--nr_vms && (!turned_on || mem_protect(false) >= 0))
+		WRITE_ONCE(is_on, false);
 	hyp_spin_unlock(&mem_protect_lock);
 }
 
@@ -84,5 +92,5 @@ void pkvm_mem_protect_put(void)
  */
 u64 pkvm_reset_function(u64 func_id)
 {
-	return READ_ONCE(turned_on) ? PSCI_0_2_FN_SYSTEM_RESET : func_id;
+	return READ_ONCE(is_on) ? PSCI_0_2_FN_SYSTEM_RESET : func_id;
 }
