@@ -400,10 +400,11 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 		return -EAGAIN;
 
 	/* The page that is held stays the one that was found. */
-	ipa = ALIGN_DOWN(ipa, size);
 	pfn = ALIGN_DOWN(found, size >> PAGE_SHIFT);
 
 	if (fault->granule && fault->granule == size) {
+		/* That of this very page: it may be smaller by now than it was. */
+		ipa &= PAGE_MASK;
 		if (is_protected_kvm_enabled())
 			return pkvm_s2_relax_perms(ipa, size, __pfn_to_phys(pfn),
 						   fault->prot);
@@ -411,6 +412,7 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 						      ~KVM_NV_GUEST_MAP_SZ);
 	}
 
+	ipa = ALIGN_DOWN(ipa, size);
 	if (!fault->granule && kvm_has_mte(kvm) && is_normal(fault)) {
 		/* The VMM may have put in a VMA that the slot was not made with. */
 		if (!fault->mte_allowed)
