@@ -19,6 +19,7 @@
 #include <linux/seq_file.h>
 
 #include <asm/kvm_asm.h>
+#include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 #include <asm/kvm_pkvm.h>
 #include <asm/pkvm_dump.h>

@@ -37,6 +37,8 @@ void __init pkvm_report_selftest(void)
 		kvm_info("EL2 self-test: %u steps passed\n", t.checks);
 	else if (t.what == PKVM_SELFTEST_GOOD)
 		kvm_err("EL2 self-test: did not run\n");
+	else if (t.what == PKVM_SELFTEST_SETUP && !t.checks)
+		kvm_info("EL2 self-test: not run, as there is too little memory for it\n");
 	else
 		kvm_err("EL2 self-test: ownership_selftest.c:%u: %s %#x is %#llx, not %#llx; %u steps passed\n",
 			t.line, t.what < ARRAY_SIZE(whats) ? whats[t.what] : "?", t.index,
