@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "kvm_util.h"
@@ -37,6 +39,9 @@
 #define STOP_OFF	(MEM_SIZE - 64)
 #define STOP_IPA	(PKVM_MEM_IPA + STOP_OFF)
 #define A64_RET		0xd65f03c0U
+#define ESR_FSC		0x3f
+#define FSC_EXTABT	0x10
+#define FSC_PERM_L2	0x0e
 
 /* ------------------------------------------------------------- the guest */
 
@@ -67,6 +72,18 @@ FIXTURE(err) {
 	int klog;
 	bool swap;
 };
+
+/* vCPU 1, which has not run yet. */
+static void start_vcpu1(struct pkvm_vm *vm)
+{
+	struct pkvm_vcpu *vcpu = &vm->vcpus[1];
+
+	TEST_ASSERT(!pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.pstate), 0x3c5) &&
+		    !pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.pc),
+				  (uintptr_t)pkvm_guest_entry) &&
+		    !pkvm_set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]),
+				  (uintptr_t)&pkvm_guest_cpus[1]), "cannot start vCPU 1");
+}
 
 static void set_stop(struct pkvm_vm *vm, uint64_t val)
 {
@@ -358,13 +375,7 @@ TEST_F_TIMEOUT(err, invalidation_storm, TIMEOUT)
 	uint64_t seed;
 	int i;
 
-	/* vCPU 1 has not run yet. */
-	ASSERT_EQ(pkvm_set_reg(&self->vm->vcpus[1], ARM64_CORE_REG(regs.pstate),
-			       0x3c5), 0);
-	ASSERT_EQ(pkvm_set_reg(&self->vm->vcpus[1], ARM64_CORE_REG(regs.pc),
-			       (uintptr_t)pkvm_guest_entry), 0);
-	ASSERT_EQ(pkvm_set_reg(&self->vm->vcpus[1], ARM64_CORE_REG(regs.regs[0]),
-			       (uintptr_t)&pkvm_guest_cpus[1]), 0);
+	start_vcpu1(self->vm);
 	set_stop(self->vm, 0);
 	for (i = 0; i < 2; i++)
 		pkvm_thread_start(&t[i], &self->vm->vcpus[i], guest_churn,
@@ -389,6 +400,166 @@ TEST_F_TIMEOUT(err, invalidation_storm, TIMEOUT)
 				    SZ_128K, seed), 0);
 	}
 	EXPECT_EQ(held_pages(self->mem, MEM_SIZE), 0);
+}
+
+/* ----------------------------------------- a block that became pages meanwhile */
+
+#define THP_SYS		"/sys/kernel/mm/transparent_hugepage/"
+
+/* A call on a CPU of its own. */
+struct far_call {
+	pthread_t tid;
+	struct pkvm_vcpu *vcpu;
+	int cpu;
+	uint64_t gpa;
+	uint64_t val;
+	int ret;
+};
+
+static void move_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(set), &set), "no CPU %d", cpu);
+}
+
+static void *far_store(void *arg)
+{
+	struct far_call *call = arg;
+
+	move_to(call->cpu);
+	call->ret = pkvm_call(call->vcpu, guest_store, call->gpa, call->val);
+	return NULL;
+}
+
+/* A child that ends well if it sees this value there when it is asked. */
+static pid_t watch_word(const uint64_t *word, uint64_t val, int *ask)
+{
+	int fds[2];
+	pid_t pid;
+	char c;
+
+	TEST_ASSERT(!pipe(fds), "pipe: %s", strerror(errno));
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid) {
+		close(fds[1]);
+		_exit(read(fds[0], &c, 1) != 1 || READ_ONCE(*word) != val);
+	}
+	close(fds[0]);
+	*ask = fds[1];
+	return pid;
+}
+
+/*
+ * vCPU 1 faults by a store into a block that the guest has only to read. Before the
+ * fault gets to the look-up, a store of vCPU 0 to the same page makes the host split
+ * the block: vCPU 1 may write to this page then, and not to the first one of what was
+ * the block, which is the host's page of zeroes or one that a child has, too.
+ */
+static void split_test(struct __test_metadata *_metadata, struct pkvm_vm *vm, bool zeroes)
+{
+	static const uint64_t magic = 0x5ec2e7;
+	struct far_call call = { .vcpu = &vm->vcpus[1], .val = 0x1111 };
+	long block = read_number(THP_SYS "hpage_pmd_size");
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(vm);
+	/* The last word of a page, which nobody else looks at. */
+	size_t word = PAGE - sizeof(uint64_t), i;
+	int cpu = -1, ask, fd, status;
+	uint64_t *zero, *head, pfn;
+	const char *why;
+	cpu_set_t set;
+	char *mem;
+	pid_t pid;
+
+	why = ktp_unavailable();
+	if (why)
+		SKIP(return, "%s", why);
+	fd = open(KTP_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	if (block <= 0 || (zeroes && read_number(THP_SYS "use_zero_page") != 1))
+		SKIP(return, "no huge pages, or no huge page of zeroes");
+	ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+	if (CPU_COUNT(&set) < 2)
+		SKIP(return, "a vCPU that waits needs a CPU of its own");
+	for (i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &set))
+			continue;
+		if (cpu >= 0)
+			break;
+		cpu = i;
+	}
+	call.cpu = i;
+	move_to(cpu);
+
+	mem = mmap(NULL, 2 * block, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	mem = (char *)(((uintptr_t)mem + block - 1) & ~(block - 1UL));
+	ASSERT_EQ(madvise(mem, block, MADV_HUGEPAGE), 0);
+	zero = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(zero, MAP_FAILED);
+	ASSERT_EQ(madvise(zero, PAGE, MADV_NOHUGEPAGE), 0);
+	head = (void *)mem + word;
+	if (!zeroes)
+		memset(mem, 0x33, block);
+	pid = zeroes ? watch_word((void *)zero + word, 0, &ask) :
+		       watch_word(head, *head, &ask);
+	ASSERT_EQ(pkvm_set_slot(vm, SLOT2, PKVM_MEM2_IPA, block, mem, 0), 0);
+	start_vcpu1(vm);
+	pkvm_must(call.vcpu, guest_nop);
+
+	call.gpa = PKVM_MEM2_IPA + 5 * PAGE;
+	pkvm_must(vcpu, guest_load, call.gpa);
+	pfn = pfn_of(mem);
+	if (pfn % (block / PAGE) || pfn_of(mem + block - PAGE) != pfn + block / PAGE - 1)
+		SKIP(return, "no huge page to be had");
+	if (!ktp_stall(fd, call.vcpu->fd, call.gpa))
+		SKIP(return, "no tracepoint kvm_guest_fault");
+	ASSERT_EQ(pthread_create(&call.tid, NULL, far_store, &call), 0);
+	/* It was a block for the guest, too. */
+	EXPECT_EQ(ktp_stalled(fd) & ESR_FSC, FSC_PERM_L2);
+
+	pkvm_must(vcpu, guest_store, call.gpa + 8, 0x2222);
+	pkvm_must(vcpu, guest_load, PKVM_MEM2_IPA);
+	(void)READ_ONCE(*zero);
+	pfn = pfn_of(zeroes ? (char *)zero : mem);
+	EXPECT_NE(pfn, 0);
+	EXPECT_EQ(pfn_of(mem), pfn);
+	ktp_go(fd);
+	pthread_join(call.tid, NULL);
+	EXPECT_EQ(call.ret, PKVM_RETURNED);
+	EXPECT_EQ(pfn_of(mem), pfn);
+
+	pkvm_must(vcpu, guest_store, PKVM_MEM2_IPA + word, magic);
+	EXPECT_EQ(write(ask, "", 1), 1);
+	EXPECT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0)
+		TH_LOG("the guest writes to %s", zeroes ? "the page of zeroes" :
+		       "the page of another process");
+	/* Of its own, since it is written. */
+	EXPECT_NE(pfn_of(mem), pfn);
+	EXPECT_EQ(READ_ONCE(*head), magic);
+	/* Where it should not have been, it must not stay. */
+	pkvm_must(vcpu, guest_store, PKVM_MEM2_IPA + word, 0);
+	EXPECT_EQ(*(uint64_t *)(mem + 5 * PAGE), call.val);
+	EXPECT_EQ(((uint64_t *)(mem + 5 * PAGE))[1], 0x2222);
+	close(ask);
+	close(fd);
+	ASSERT_EQ(pkvm_set_slot(vm, SLOT2, PKVM_MEM2_IPA, 0, NULL, 0), 0);
+}
+
+TEST_F_TIMEOUT(err, block_of_zeroes_split_before_the_lookup, TIMEOUT)
+{
+	split_test(_metadata, self->vm, true);
+}
+
+TEST_F_TIMEOUT(err, shared_block_split_before_the_lookup, TIMEOUT)
+{
+	split_test(_metadata, self->vm, false);
 }
 
 /* --------------------------------------------------------- hardware poison */
@@ -813,8 +984,6 @@ TEST_F_TIMEOUT(err, hugetlb_comes_back, TIMEOUT)
 
 /* ------------------------------------- memory that nothing is fetched from */
 
-#define ESR_FSC			0x3f
-#define FSC_EXTABT		0x10
 #define EXEC_ROUNDS		10000
 
 FIXTURE(exec) {

@@ -31,6 +31,8 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
+#include <linux/timekeeping.h>
+#include <linux/tracepoint.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
@@ -50,6 +52,16 @@ struct backing {
 	u32 order;
 	u32 nr;
 	unsigned long pfns[] __counted_by(nr);
+};
+
+enum stall_state { STALL_NONE, STALL_WANTED, STALL_NOW, STALL_OVER };
+
+/* A fault that is held up; see KTP_IOC_STALL. */
+struct stall {
+	enum stall_state state;
+	struct kvm_vcpu *vcpu;	/* only to compare */
+	u64 gpa;
+	u64 esr;
 };
 
 struct buffer {
@@ -81,6 +93,9 @@ struct buffer {
 	struct ktp_storm storm_args;
 
 	struct page *held;
+
+	struct mutex stall_lock;	/* of who begins or ends one */
+	struct stall stall;
 };
 
 /* RAM that the kernel was told to leave alone. */
@@ -94,6 +109,9 @@ static struct {
 };
 
 static unsigned long mmio_pfn;
+
+/* Called for each fault of a guest before its memory is looked up. Not exported. */
+static struct tracepoint *guest_fault;
 
 /* ------------------------------------------------------------------- pages */
 
@@ -959,6 +977,81 @@ static int do_hold(struct buffer *buf, u64 addr)
 	return 0;
 }
 
+/* Preemption is off: nothing but GO or the time ends it. */
+static void stall_here(void *data, unsigned long pc, unsigned long esr,
+		       unsigned long far, unsigned long long ipa)
+{
+	struct stall *s = data;
+	u64 end;
+
+	if (READ_ONCE(s->state) != STALL_WANTED ||
+	    s->vcpu != kvm_get_running_vcpu() || s->gpa != ipa)
+		return;
+	s->esr = esr;
+	if (cmpxchg(&s->state, STALL_WANTED, STALL_NOW) != STALL_WANTED)
+		return;
+	end = ktime_get_mono_fast_ns() + KTP_STALL_MS * NSEC_PER_MSEC;
+	while (READ_ONCE(s->state) == STALL_NOW) {
+		if (ktime_get_mono_fast_ns() > end)
+			cmpxchg(&s->state, STALL_NOW, STALL_OVER);
+		cpu_relax();
+	}
+}
+
+static int do_stall(struct buffer *buf, const struct ktp_stall *args)
+{
+	struct file *file __free(fput) = fget(args->vcpu_fd);
+	struct kvm_vcpu *vcpu = vcpu_of(file);
+	struct stall *s = &buf->stall;
+	int err;
+
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	if (!guest_fault)
+		return -EOPNOTSUPP;
+	guard(mutex)(&buf->stall_lock);
+	if (s->state != STALL_NONE)
+		return -EBUSY;
+	s->vcpu = vcpu;
+	s->gpa = args->gpa;
+	/* Before the probe: nobody sees the rest without it. */
+	s->state = STALL_WANTED;
+	err = tracepoint_probe_register(guest_fault, stall_here, s);
+	if (err)
+		s->state = STALL_NONE;
+	return err;
+}
+
+static int do_stalled(struct buffer *buf, u64 *esr)
+{
+	struct stall *s = &buf->stall;
+	int ms;
+
+	for (ms = 0; ms < KTP_STALL_MS; ms++) {
+		/* Pairs with cmpxchg() in stall_here(). */
+		if (smp_load_acquire(&s->state) == STALL_NOW) {
+			*esr = s->esr;
+			return 0;
+		}
+		if (msleep_interruptible(1))
+			return -EINTR;
+	}
+	return -ETIMEDOUT;
+}
+
+static int do_go(struct buffer *buf)
+{
+	enum stall_state was;
+
+	guard(mutex)(&buf->stall_lock);
+	was = xchg(&buf->stall.state, STALL_NONE);
+	if (was == STALL_NONE)
+		return -ENOENT;
+	tracepoint_probe_unregister(guest_fault, stall_here, &buf->stall);
+	tracepoint_synchronize_unregister();
+	return was == STALL_NOW ? 0 : -ETIMEDOUT;
+}
+
 static long ktp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct buffer *buf = file->private_data;
@@ -973,7 +1066,9 @@ static long ktp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		struct ktp_error error;
 		struct ktp_vcpu_map map;
 		struct ktp_stage2 stage2;
+		struct ktp_stall stall;
 		__u64 addr;
+		__u64 esr;
 	} u = {};
 	long err;
 
@@ -1027,6 +1122,15 @@ static long ktp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case KTP_IOC_UNHOLD:
 		err = do_unhold(buf);
 		break;
+	case KTP_IOC_STALL:
+		err = do_stall(buf, &u.stall);
+		break;
+	case KTP_IOC_STALLED:
+		err = do_stalled(buf, &u.esr);
+		break;
+	case KTP_IOC_GO:
+		err = do_go(buf);
+		break;
 	default:
 		err = -ENOTTY;
 	}
@@ -1048,6 +1152,7 @@ static int ktp_open(struct inode *inode, struct file *file)
 	INIT_LIST_HEAD(&buf->old);
 	spin_lock_init(&buf->error_lock);
 	mutex_init(&buf->storm_lock);
+	mutex_init(&buf->stall_lock);
 	file->f_mapping = &buf->mapping;
 	file->private_data = buf;
 	return 0;
@@ -1060,6 +1165,7 @@ static int ktp_release(struct inode *inode, struct file *file)
 	struct ktp_storm args;
 
 	storm_stop(buf, &args);
+	do_go(buf);
 	do_unhold(buf);
 	check_old(buf, 0, true);
 	backing_put(buf->now);
@@ -1122,10 +1228,17 @@ static void find_mmio(void)
 	of_node_put(np);
 }
 
+static void is_guest_fault(struct tracepoint *tp, void *unused)
+{
+	if (!strcmp(tp->name, "kvm_guest_fault"))
+		guest_fault = tp;
+}
+
 static int __init ktp_init(void)
 {
 	int err;
 
+	for_each_kernel_tracepoint(is_guest_fault, NULL);
 	find_mmio();
 	find_hidden();
 	if (hidden.nr) {

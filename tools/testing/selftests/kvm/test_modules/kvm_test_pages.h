@@ -159,4 +159,23 @@ struct ktp_stage2 {
 #define KTP_IOC_HOLD		_IOW(KTP_IOC, 0xec, __u64)
 #define KTP_IOC_UNHOLD		_IO(KTP_IOC, 0xed)
 
+/*
+ * The next fault of a vCPU at gpa is held up on its way from the exit to the
+ * look-up, by a busy CPU. One at a time for each file. STALL is EOPNOTSUPP when the
+ * kernel has no tracepoint there.
+ */
+#define KTP_STALL_MS		5000	/* at most */
+
+struct ktp_stall {
+	__s32 vcpu_fd;
+	__u32 pad;
+	__u64 gpa;		/* of a page */
+};
+
+#define KTP_IOC_STALL		_IOW(KTP_IOC, 0xef, struct ktp_stall)
+/* Wait as long for the fault to come; the result is its syndrome. Or ETIMEDOUT. */
+#define KTP_IOC_STALLED		_IOR(KTP_IOC, 0xf0, __u64)
+/* Let it go on. ETIMEDOUT unless it was held up until now. */
+#define KTP_IOC_GO		_IO(KTP_IOC, 0xf1)
+
 #endif /* KVM_TEST_PAGES_H */

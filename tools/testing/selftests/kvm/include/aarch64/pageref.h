@@ -33,6 +33,10 @@ void ktp_poke64(int fd, uint32_t page, uint32_t offset, uint64_t value);
 void ktp_fault_error(int fd, enum ktp_fault_error error, uint32_t count);
 void ktp_storm_start(int fd, enum ktp_storm_op op, uint32_t interval_us);
 uint64_t ktp_storm_stop(int fd);			/* the number of rounds */
+/* false: this kernel cannot */
+bool ktp_stall(int fd, int vcpu_fd, uint64_t gpa);
+uint64_t ktp_stalled(int fd);				/* the syndrome */
+void ktp_go(int fd);
 
 /*
  * The difference of two snapshots in what nobody may change: pfn, page->flags,

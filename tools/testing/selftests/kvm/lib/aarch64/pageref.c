@@ -175,6 +175,29 @@ uint64_t ktp_storm_stop(int fd)
 	return s.rounds;
 }
 
+bool ktp_stall(int fd, int vcpu_fd, uint64_t gpa)
+{
+	struct ktp_stall s = { .vcpu_fd = vcpu_fd, .gpa = gpa };
+
+	if (!ioctl(fd, KTP_IOC_STALL, &s))
+		return true;
+	TEST_ASSERT(errno == EOPNOTSUPP, "KTP_IOC_STALL: %s", strerror(errno));
+	return false;
+}
+
+uint64_t ktp_stalled(int fd)
+{
+	__u64 esr;
+
+	ktp_must(fd, KTP_IOC_STALLED, &esr);
+	return esr;
+}
+
+void ktp_go(int fd)
+{
+	ktp_must(fd, KTP_IOC_GO, NULL);
+}
+
 const char *ktp_pages_differ(const struct ktp_page *a, const struct ktp_page *b,
 			     size_t nr)
 {
