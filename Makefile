@@ -200,7 +200,7 @@ deb: deps have-tree	## Debian packages of the host kernel for a real arm64 machi
 
 clean:			## remove what was built; keep build/linux and downloads
 	rm -rf $(filter-out $(addprefix $(BUILD)/,linux linux-base bases \
-		debian-guest deps),$(wildcard $(BUILD)/*))
+		debian-guest stock-vmm deps),$(wildcard $(BUILD)/*))
 
 distclean:		## remove build/ altogether, unless build/linux has unsaved edits
 	@tools/tree/tree discard
