@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 #include <asm/kvm.h>
@@ -832,32 +833,43 @@ static long dev_mem_map_write(struct attack *a)
 	return dev_mem(a, true, true);
 }
 
+struct futex_try {
+	uint32_t word, *at;
+	void *with;
+	int op;
+};
+
+static int try_futex(void *arg)
+{
+	struct futex_try *t = arg;
+
+	return syscall(__NR_futex, t->at, t->op | FUTEX_PRIVATE_FLAG, 1, NULL, t->with,
+		       FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0)) < 0 ? errno : 0;
+}
+
 /*
  * A private futex has no page that the kernel asks for, and this mapping is one that it
- * believes good: whatever it tries it must not try for ever.
+ * believes good: whatever it tries it must not try for ever. Not by fork(), which would
+ * have to copy the guest's memory.
  */
 static long dev_mem_futex(struct attack *a, int op)
 {
+	static char stack[SZ_64K] __aligned(16);
+	struct futex_try t = { .op = op };
 	int fd = open("/dev/mem", O_RDWR), status, i;
-	uint32_t word = 0, *at;
 	pid_t pid;
-	void *p;
 
-	p = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-				       a->pfn * PAGE);
+	t.with = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+					    a->pfn * PAGE);
 	if (fd >= 0)
 		close(fd);
-	if (p == MAP_FAILED || !a->pfn) {
+	if (t.with == MAP_FAILED || !a->pfn) {
 		a->why = "/dev/mem maps no RAM here";
 		return ATTACK_SKIPPED;
 	}
 
-	at = op == FUTEX_WAKE_OP ? &word : p;
-	pid = fork();
-	if (!pid)
-		_exit(syscall(__NR_futex, at, op | FUTEX_PRIVATE_FLAG, 1, NULL, p,
-			      FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0)) < 0 ? errno : 0);
-	munmap(p, PAGE);
+	t.at = op == FUTEX_WAKE_OP ? &t.word : t.with;
+	pid = clone(try_futex, stack + sizeof(stack), CLONE_VM | SIGCHLD, &t);
 	if (pid < 0)
 		return -errno;
 	for (i = 0; i < 1000 && !waitpid(pid, &status, WNOHANG); i++)
@@ -866,6 +878,7 @@ static long dev_mem_futex(struct attack *a, int op)
 		kill(pid, SIGKILL);
 		return ATTACK_ODD;
 	}
+	munmap(t.with, PAGE);
 
 	return WIFEXITED(status) && WEXITSTATUS(status) == EFAULT ? -EFAULT : ATTACK_ODD;
 }
