@@ -186,7 +186,7 @@ bool pkvm_s2_test_clear_young(struct kvm_pgtable *pgt, u64 addr, u64 size, bool 
  */
 void pkvm_s2_mkyoung(u64 addr)
 {
-	kvm_call_hyp_nvhe(__pkvm_host_relax_guest, gpa_to_gfn(addr), 0);
+	kvm_call_hyp_nvhe(__pkvm_host_relax_guest, gpa_to_gfn(addr), 0, 0);
 }
 
 /**
@@ -221,13 +221,14 @@ int pkvm_s2_map(u64 addr, u64 size, u64 phys, enum kvm_pgtable_prot prot)
 /**
  * pkvm_s2_relax_perms() - Let a guest do more with memory that it has.
  * @addr: IPA of the fault of the vCPU that this CPU has loaded, page-aligned.
- * @size: bytes that the entry maps.
+ * @size: bytes that the entry may map.
  * @phys: the memory.
  * @prot: what the guest may do.
  *
  * Called as pkvm_s2_map().
  *
- * Return: 0, or what EL2 says (__pkvm_host_relax_guest()).
+ * Return: 0; -E2BIG, with nothing changed, when the entry maps more than @size; or what
+ * else EL2 says (__pkvm_host_relax_guest()).
  */
 int pkvm_s2_relax_perms(u64 addr, u64 size, u64 phys, enum kvm_pgtable_prot prot)
 {
@@ -235,7 +236,7 @@ int pkvm_s2_relax_perms(u64 addr, u64 size, u64 phys, enum kvm_pgtable_prot prot
 		__invalidate_icache_guest_page(__va(phys), size);
 
 	return kvm_call_hyp_nvhe(__pkvm_host_relax_guest, gpa_to_gfn(addr),
-				 prot & KVM_PGTABLE_PROT_RWX);
+				 size >> PAGE_SHIFT, prot & KVM_PGTABLE_PROT_RWX);
 }
 
 /**

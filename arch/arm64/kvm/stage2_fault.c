@@ -41,7 +41,8 @@
  * @fault_ipa: where it faulted, in the address space of the table.
  * @ipa: the same in the address space of the VM.
  * @hva: the VMM's address of that page.
- * @granule: bytes that the faulting entry maps; 0 unless it is a permission fault.
+ * @perm: an entry is there, and lacks a permission.
+ * @granule: bytes that this entry maps; 0 when that is not known.
  * @write: of a store.
  * @exec: of an instruction fetch.
  * @own: memory that is there for all who only read will not do.
@@ -60,6 +61,7 @@ struct stage2_fault {
 	phys_addr_t fault_ipa;
 	phys_addr_t ipa;
 	hva_t hva;
+	bool perm;
 	unsigned long granule;
 	bool write;
 	bool exec;
@@ -82,6 +84,7 @@ static int describe_fault(struct stage2_fault *fault)
 {
 	struct kvm_vcpu *vcpu = fault->vcpu;
 
+	fault->perm = kvm_vcpu_trap_is_permission_fault(vcpu);
 	fault->granule = 0;
 	fault->write = kvm_is_write_fault(vcpu);
 	fault->exec = kvm_vcpu_trap_is_exec_fault(vcpu);
@@ -89,10 +92,15 @@ static int describe_fault(struct stage2_fault *fault)
 	fault->logging = fault->slot->dirty_bitmap &&
 			 !(fault->slot->flags & KVM_MEM_READONLY);
 
-	if (kvm_vcpu_trap_is_permission_fault(vcpu)) {
+	if (fault->perm) {
 		if (!fault->write && !fault->exec)
 			return -EFAULT;
-		fault->granule = kvm_vcpu_trap_get_perm_fault_granule(vcpu);
+		/*
+		 * Of a table walk's fault not every CPU tells the level of this table:
+		 * QEMU's before 8.2 tell that of the guest's.
+		 */
+		if (!kvm_vcpu_abt_iss1tw(vcpu))
+			fault->granule = kvm_vcpu_trap_get_perm_fault_granule(vcpu);
 	}
 
 	return 0;
@@ -375,6 +383,41 @@ static bool is_normal(const struct stage2_fault *fault)
 	return !(fault->prot & (KVM_PGTABLE_PROT_DEVICE | KVM_PGTABLE_PROT_NORMAL_NC));
 }
 
+/* Is the entry of a page a larger one? With mmu_lock held. */
+static bool is_mapped_larger(struct kvm_pgtable *pgt, phys_addr_t ipa, unsigned long size)
+{
+	kvm_pte_t pte;
+	s8 level;
+	int ret;
+
+	/* What another vCPU replaces is freed when nobody reads it any more. */
+	rcu_read_lock();
+	ret = kvm_pgtable_get_leaf(pgt, ipa, &pte, &level);
+	rcu_read_unlock();
+
+	return !ret && kvm_pte_valid(pte) && kvm_granule_size(level) > size;
+}
+
+/*
+ * Add permissions to the entry of the very page: it may be smaller by now than it was.
+ * -E2BIG when it maps more than @size bytes. While writes are logged it can only become
+ * smaller, so that no page is made writable unseen.
+ */
+static int relax(struct stage2_fault *fault, kvm_pfn_t pfn, unsigned long size)
+{
+	struct kvm_pgtable *pgt = fault->vcpu->arch.hw_mmu->pgt;
+	phys_addr_t ipa = fault->fault_ipa & PAGE_MASK;
+
+	if (is_protected_kvm_enabled())
+		return pkvm_s2_relax_perms(ipa, size, __pfn_to_phys(pfn), fault->prot);
+
+	if (is_mapped_larger(pgt, ipa, size))
+		return -E2BIG;
+
+	return kvm_pgtable_stage2_relax_perms(pgt, ipa,
+					      fault->prot & ~KVM_NV_GUEST_MAP_SZ);
+}
+
 /*
  * Map what was found, with mmu_lock held for read. -EAGAIN when it is not true any
  * more, or when another vCPU was faster.
@@ -402,18 +445,17 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 	/* The page that is held stays the one that was found. */
 	pfn = ALIGN_DOWN(found, size >> PAGE_SHIFT);
 
-	if (fault->granule && fault->granule == size) {
-		/* That of this very page: it may be smaller by now than it was. */
-		ipa &= PAGE_MASK;
-		if (is_protected_kvm_enabled())
-			return pkvm_s2_relax_perms(ipa, size, __pfn_to_phys(pfn),
-						   fault->prot);
-		return kvm_pgtable_stage2_relax_perms(pgt, ipa, fault->prot &
-						      ~KVM_NV_GUEST_MAP_SZ);
+	if (fault->perm && (!fault->granule || fault->granule == size)) {
+		ret = relax(fault, pfn, size);
+		if (ret != -E2BIG)
+			return ret;
+		/* It has changed: tables may be wanted, for what the next fault tells. */
+		if (fault->granule)
+			return -EAGAIN;
 	}
 
 	ipa = ALIGN_DOWN(ipa, size);
-	if (!fault->granule && kvm_has_mte(kvm) && is_normal(fault)) {
+	if (!fault->perm && kvm_has_mte(kvm) && is_normal(fault)) {
 		/* The VMM may have put in a VMA that the slot was not made with. */
 		if (!fault->mte_allowed)
 			return -EFAULT;
@@ -427,8 +469,7 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 		/* EL2 counts fewer blocks than pages. The page may be there, to read. */
 		ipa = fault->fault_ipa & PAGE_MASK;
 		if (fault->granule == PAGE_SIZE)
-			return pkvm_s2_relax_perms(ipa, PAGE_SIZE, __pfn_to_phys(found),
-						   fault->prot);
+			return relax(fault, found, PAGE_SIZE);
 		return pkvm_s2_map(ipa, PAGE_SIZE, __pfn_to_phys(found), fault->prot);
 	}
 

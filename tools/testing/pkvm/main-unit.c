@@ -372,7 +372,7 @@ static void test_donate_guest(void)
 	is(op_share_hyp(PFN(page)), 0);
 	is(op_donate_guest(PFN(page), 20, 1), -EPERM);
 	is(op_share_guest(PFN(page) + 1, 20, 1, RWX), -EINVAL);
-	is(op_relax(5, RWX), -EINVAL);
+	is(op_relax(5, 1, RWX), -EINVAL);
 	is(op_stage2(handle, PKVM_S2_UNSHARE, 5, 1), -EINVAL);
 	is(op_reclaim(handle, pfn + 3, 5, 1), -EBUSY);
 	op_put();
@@ -681,9 +681,9 @@ static void test_share_guest(void)
 	is(op_share_guest(PFN(DEVICE), 5, 2, R | W | DEV), 0);
 	is(op_share_guest(PFN(NOMAP), 7, 2, R | NC), 0);
 	/* Nobody runs code of a device, nor of what is not cached. */
-	is(op_relax(5, RWX), -EINVAL);
-	is(op_relax(8, R | X), -EINVAL);
-	is(op_relax(8, R | W | NC), 0);
+	is(op_relax(5, 1, RWX), -EINVAL);
+	is(op_relax(8, 1, R | X), -EINVAL);
+	is(op_relax(8, 1, R | W | NC), 0);
 	is(op_share_guest(pfn, 5, 1, RWX), 0);
 	is(op_share_guest(pfn, 5, 1, RWX), -EAGAIN);
 	is(op_share_guest(pfn, 5, 1, R), -EAGAIN);
@@ -693,19 +693,20 @@ static void test_share_guest(void)
 	is(op_share_hyp(pfn + 1), -EPERM);
 	is(op_donate_hyp(pfn + 1, 1), -EPERM);
 	is(op_share_ffa(pfn + 1, 1), -EPERM);
-	is(op_relax(5, R | W), 0);
-	is(op_relax(5, 0), 0);
-	is(op_relax(6, 0), 0);
-	is(op_relax(20, R), -EAGAIN);
-	is(op_relax(5, W), -EINVAL);
-	is(op_relax(1UL << 52, R), -EINVAL);
+	is(op_relax(5, 0, R | W), -E2BIG);
+	is(op_relax(5, 1, R | W), 0);
+	is(op_relax(5, 1, 0), 0);
+	is(op_relax(6, 0, 0), 0);
+	is(op_relax(20, 1, R), -EAGAIN);
+	is(op_relax(5, 1, W), -EINVAL);
+	is(op_relax(1UL << 52, 1, R), -EINVAL);
 	if (fake_features.pa_bits < 52)
-		is(op_relax(end, R), -ERANGE);
+		is(op_relax(end, 1, R), -ERANGE);
 	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 0, 16), 1);
 	is(op_stage2(handle, PKVM_S2_CLEAR_YOUNG, 0, 16), 1);
 	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 0, 16), 0);
 	is(op_stage2(handle, PKVM_S2_CLEAR_YOUNG, 0, 16), 0);
-	is(op_relax(6, 0), 0);
+	is(op_relax(6, 0, 0), 0);
 	is(op_stage2(handle, PKVM_S2_TEST_YOUNG, 6, 1), 1);
 	is(op_stage2(handle, PKVM_S2_WRPROTECT, 0, 8192), 0);
 	is(op_stage2(handle, PKVM_S2_TLBI, 0, 1), 0);
@@ -747,7 +748,9 @@ static void test_share_block(void)
 	is(op_share_guest(pfn + 512, 512, 3, R), 0);
 	is(op_stage2(handle, PKVM_S2_WRPROTECT, 3, 1), 0);
 	is(op_stage2(handle, PKVM_S2_TLBI, 3, 1), 0);
-	is(op_relax(511, RWX), 0);
+	is(op_relax(511, 1, RWX), -E2BIG);
+	is(op_relax(511, 511, R), -E2BIG);
+	is(op_relax(511, 512, RWX), 0);
 	is(op_stage2(handle, PKVM_S2_FLUSH, 3, 1), 0);
 	/* A page in the middle of a block takes the block's place. */
 	is(op_share_guest(pfn + 3, 3, 1, RWX), 0);

@@ -138,7 +138,7 @@ long op_mmio_unmap(u64 ipa);
 bool op_mmio_allowed(u64 ipa);
 
 long op_share_guest(u64 pfn, u64 gfn, u64 nr, u64 prot);
-long op_relax(u64 gfn, u64 prot);
+long op_relax(u64 gfn, u64 nr, u64 prot);
 long op_stage2(unsigned int handle, u32 op, u64 gfn, u64 nr);
 
 /* main-fuzz.c, for libFuzzer */

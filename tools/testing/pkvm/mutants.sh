@@ -79,6 +79,7 @@ mutant put-early nvhe/guest_share.c 's/^\tkvm_pgtable_stage2_unmap(&vm->pgt, gon
 mutant max-blocks nvhe/guest_share.c 's/return page->nr_blocks == PKVM_MAX_BLOCKS;/return false;/'
 mutant max-maps nvhe/guest_share.c 's/if (page\[i\].refcount == USHRT_MAX)/if (0)/'
 mutant prot nvhe/guest_share.c 's/ || !prot_valid(prot))/)/'
+mutant relax-size nvhe/guest_share.c 's/^\tif (prot \&\& pkvm_leaf_size(&leaf) >> PAGE_SHIFT > nr_pages)/\tif (0)/'
 mutant relax-code nvhe/guest_share.c 's/^\tif ((prot & KVM_PGTABLE_PROT_X) &&$/\tif (0 \&\&/'
 mutant host-gfn nvhe/ownership.c 's/state != PKVM_PAGE_OWNED || !host_entry_is(phys, vm, ipa >> PAGE_SHIFT)/0/'
 mutant reclaim-pfn nvhe/ownership.c 's/if (page != phys ||$/if (/'

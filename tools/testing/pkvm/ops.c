@@ -1208,10 +1208,15 @@ call:
 	return ret;
 }
 
+static u64 leaf_pages(const struct mslot *s)
+{
+	return s->kind == SLOT_BLOCK ? PTRS_PER_PTE : 1;
+}
+
 static void each_of_leaf(struct mvm *vm, int slot, void (*fn)(struct mslot *s, u64 arg),
 			 u64 arg)
 {
-	int nr = vm->slots[slot].kind == SLOT_BLOCK ? PTRS_PER_PTE : 1;
+	int nr = leaf_pages(&vm->slots[slot]);
 
 	slot = ALIGN_DOWN(slot, nr);
 	for (int i = 0; i < nr; i++)
@@ -1237,11 +1242,12 @@ static void set_young(struct mslot *s, u64 young)
 /**
  * op_relax() - The host lets this CPU's ordinary guest do more.
  * @gfn: any number.
+ * @nr: any number.
  * @prot: any number.
  *
  * Return: what the call returned.
  */
-long op_relax(u64 gfn, u64 prot)
+long op_relax(u64 gfn, u64 nr, u64 prot)
 {
 	struct mvm *vm = this_vm();
 	unsigned int told = fake_count.ipa_nsh;
@@ -1254,10 +1260,12 @@ long op_relax(u64 gfn, u64 prot)
 		want = -ERANGE;
 	else if (slot_at(vm, gfn)->kind == SLOT_NONE)
 		want = -EAGAIN;
+	else if (prot && leaf_pages(slot_at(vm, gfn)) > nr)
+		want = -E2BIG;
 	else if ((prot & KVM_PGTABLE_PROT_X) && (slot_at(vm, gfn)->prot &
 		 (KVM_PGTABLE_PROT_DEVICE | KVM_PGTABLE_PROT_NORMAL_NC)))
 		want = -EINVAL;
-	ret = __pkvm_host_relax_guest(loaded_vcpu(), gfn, prot);
+	ret = __pkvm_host_relax_guest(loaded_vcpu(), gfn, nr, prot);
 	if (!want) {
 		each_of_leaf(vm, gfn_slot(gfn), more_prot, prot);
 		if (fake_count.ipa_nsh - told != !!prot)

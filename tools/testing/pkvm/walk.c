@@ -477,7 +477,7 @@ static void ordinary_op(struct random *r)
 	u64 gfn = any_gfn(r), nr = any_nr(r);
 
 	if (one_in(r, 4)) {
-		op_relax(gfn, one_in(r, 3) ? 0 : any_prot(r));
+		op_relax(gfn, nr, one_in(r, 3) ? 0 : any_prot(r));
 		return;
 	}
 	gfn = in_window(gfn, nr);

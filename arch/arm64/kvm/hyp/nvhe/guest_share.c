@@ -363,6 +363,7 @@ unlock:
  * __pkvm_host_relax_guest() - Let an ordinary guest do more with what it has.
  * @hyp_vcpu: the faulting vCPU, loaded on this CPU.
  * @gfn: guest frame number, as the host gave it.
+ * @nr_pages: pages that this may be given to, as the host gave it.
  * @prot: KVM_PGTABLE_PROT_R, and _W and _X to add, as the host gave it; 0 makes
  *	the page young and adds nothing.
  *
@@ -370,9 +371,11 @@ unlock:
  *
  * Return: 0; -EINVAL for a protected VM, a number that wraps, a @prot that makes no
  * sense, or _X for a device or memory that is not cached; -ERANGE beyond the VM's IPA
- * size; -EAGAIN when nothing is mapped there.
+ * size; -EAGAIN when nothing is mapped there; -E2BIG, and nothing is changed, when more
+ * would be than @nr_pages with something in @prot: the host has the guest's writes to
+ * some of them to see yet.
  */
-int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
+int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u64 nr_pages,
 			    enum kvm_pgtable_prot prot)
 {
 	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
@@ -393,6 +396,10 @@ int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 	/* Gone since the fault: the guest will fault again. */
 	if (!kvm_pte_valid(leaf.pte)) {
 		ret = -EAGAIN;
+		goto unlock;
+	}
+	if (prot && pkvm_leaf_size(&leaf) >> PAGE_SHIFT > nr_pages) {
+		ret = -E2BIG;
 		goto unlock;
 	}
 	/* As it could not have been shared. */

@@ -654,6 +654,7 @@ static const struct step steps[] = {
 
 	/* What it may do with it. */
 	STEP(RELAX, O, P(5), 0, .prot = RW, .guest = G_BORROWS),
+	STEP(RELAX, O, .gfn = 0, .nr = NO_PAGES, .prot = RW, .want = -E2BIG),
 	STEP(RELAX, O, .gfn = 0, .prot = KVM_PGTABLE_PROT_X, .want = -EINVAL),
 	STEP(RELAX, O, .gfn = 5, .prot = RW, .want = -EAGAIN),
 	STEP(RELAX, O, .gfn = FAR, .prot = RW, .want = -ERANGE),
@@ -976,9 +977,9 @@ static s64 call(const struct step *s)
 	case SHARE_GUEST:
 		return __pkvm_host_share_guest(hyp_vcpu, pfn, gfn, nr, s->prot);
 	case RELAX:
-		return __pkvm_host_relax_guest(hyp_vcpu, gfn, s->prot);
+		return __pkvm_host_relax_guest(hyp_vcpu, gfn, nr, s->prot);
 	case MKYOUNG:
-		return __pkvm_host_relax_guest(hyp_vcpu, gfn, 0);
+		return __pkvm_host_relax_guest(hyp_vcpu, gfn, 0, 0);
 	case CLEAR_YOUNG:
 		return __pkvm_guest_stage2_op(handles[s->vm], PKVM_S2_CLEAR_YOUNG, gfn, nr);
 	case WRPROTECT:

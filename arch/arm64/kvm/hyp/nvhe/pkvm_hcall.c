@@ -70,11 +70,12 @@ void handle___pkvm_host_share_guest(struct kvm_cpu_context *host_ctxt)
 void handle___pkvm_host_relax_guest(struct kvm_cpu_context *host_ctxt)
 {
 	DECLARE_REG(u64, gfn, host_ctxt, 1);
-	DECLARE_REG(enum kvm_pgtable_prot, prot, host_ctxt, 2);
+	DECLARE_REG(u64, nr_pages, host_ctxt, 2);
+	DECLARE_REG(enum kvm_pgtable_prot, prot, host_ctxt, 3);
 	struct pkvm_hyp_vcpu *hyp_vcpu = pkvm_get_loaded_hyp_vcpu();
 
 	cpu_reg(host_ctxt, 1) = hyp_vcpu ?
-		__pkvm_host_relax_guest(hyp_vcpu, gfn, prot) : -EINVAL;
+		__pkvm_host_relax_guest(hyp_vcpu, gfn, nr_pages, prot) : -EINVAL;
 }
 
 void handle___pkvm_guest_stage2_op(struct kvm_cpu_context *host_ctxt)

@@ -292,7 +292,7 @@ TEST_F_TIMEOUT(host, finalize_again, TIMEOUT)
 TEST_F_TIMEOUT(host, no_vcpu_loaded, TIMEOUT)
 {
 	EXPECT_EQ(hvc(KHH_pkvm_host_share_guest, self->page, FREE_GFN, 1, KHH_RWX), -EINVAL);
-	EXPECT_EQ(hvc(KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RWX), -EINVAL);
+	EXPECT_EQ(hvc(KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RWX), -EINVAL);
 	EXPECT_EQ(hvc(KHH_pkvm_host_donate_guest, self->page, FREE_GFN, 1), -EINVAL);
 	EXPECT_EQ(hvc(KHH_kvm_vcpu_run, khh_vm_info(self->a, 0).addr), -EINVAL);
 	/* Putting nothing is nothing. */
@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(host, share_of_a_bad_range, TIMEOUT)
 	EXPECT_EQ(khh_share(self->va, self->page, top - 1, 2, KHH_RWX), -ERANGE);
 	EXPECT_EQ(khh_donate(self->vp, self->page, top, 1), -ERANGE);
 	/* Nothing is there, and the page is as it was. */
-	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RW), -EAGAIN);
 	EXPECT_TRUE(khh_page_is_alone(self->page));
 	/* The last page of the address space is one. */
 	EXPECT_EQ(khh_share(self->va, self->page, top - 1, 1, KHH_RWX), 0);
@@ -449,7 +449,7 @@ TEST_F_TIMEOUT(host, share_with_a_bad_prot, TIMEOUT)
 			TH_LOG("prot %#lx", prots[i]);
 		}
 		/* 0 makes young, for which there is nothing. */
-		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1,
 				   prots[i]), prots[i] ? -EINVAL : -EAGAIN) {
 			TH_LOG("prot %#lx", prots[i]);
 		}
@@ -465,17 +465,17 @@ TEST_F_TIMEOUT(host, relax_gives_no_code_of_a_device, TIMEOUT)
 
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_R | types[i]), 0);
-		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1,
 				   KHH_R | KHH_X), -EINVAL);
-		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1,
 				   KHH_RWX), -EINVAL);
-		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN,
+		EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1,
 				   KHH_RW | types[i]), 0);
 		EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 	}
 	/* Of memory it does. */
 	EXPECT_EQ(khh_share(self->va, self->page, FREE_GFN, 1, KHH_R), 0);
-	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RWX), 0);
+	EXPECT_EQ(hvc_vcpu(self->va, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RWX), 0);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
 	EXPECT_TRUE(khh_page_is_alone(self->page));
 }
@@ -488,8 +488,8 @@ TEST_F_TIMEOUT(host, calls_for_the_other_kind_of_vm, TIMEOUT)
 
 	EXPECT_EQ(khh_share(self->vp, self->page, FREE_GFN, 1, KHH_RWX), -EINVAL);
 	EXPECT_EQ(khh_share(self->vp, self->page, PRIVATE_GFN, 1, KHH_RWX), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, KHH_RWX), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, 0), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, 1, KHH_RWX), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(self->vp, KHH_pkvm_host_relax_guest, PRIVATE_GFN, 1, 0), -EINVAL);
 	EXPECT_EQ(khh_donate(self->va, self->page, FREE_GFN, 1), -EINVAL);
 	for (op = 0; op <= KHH_NR_OPS; op++)
 		EXPECT_EQ(s2_op(p.handle, op, PRIVATE_GFN, 1), -EINVAL);
@@ -941,18 +941,19 @@ TEST_F_TIMEOUT(host, relax_gives_what_it_says, TIMEOUT)
 	uint64_t top = 1ul << (khh_vm_info(self->a, 0).ipa_bits - 12);
 	struct pkvm_vcpu *v = self->va;
 
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, top, KHH_RW), -ERANGE);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, 1ul << 52, KHH_RW), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, ~0ul, KHH_RW), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, top, 1, KHH_RW), -ERANGE);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, 1ul << 52, 1, KHH_RW), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, ~0ul, 1, KHH_RW), -EINVAL);
 	ASSERT_EQ(khh_share(v, self->page, FREE_GFN, 1, KHH_R), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW | KHH_SW(0)), -EINVAL);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 0), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RW | KHH_SW(0)), -EINVAL);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 1, 0), 0);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 0, KHH_RW), -E2BIG);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RW), 0);
 	pkvm_must(v, guest_store, FREE_GFN * PAGE, 77);
 	EXPECT_EQ(pkvm_must(v, guest_load, FREE_GFN * PAGE), 77);
 	EXPECT_EQ(take_back(self->a, FREE_GFN, 1), 0);
-	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, KHH_RW), -EAGAIN);
+	EXPECT_EQ(hvc_vcpu(v, KHH_pkvm_host_relax_guest, FREE_GFN, 1, KHH_RW), -EAGAIN);
 }
 
 /* S22 */

@@ -3,11 +3,13 @@
  * Does the log of dirty pages tell all that a VMM has to know to move a guest while it
  * runs? Several vCPUs write to the same pages, and the host does as a migration does:
  * asks what is dirty, clears that, and copies those pages, over and over. Then the vCPUs
- * stop, the last pages are copied, and the copy must be the guest's memory.
+ * stop, the last pages are copied, and the copy must be the guest's memory. And what the
+ * guest's MMU writes, the marks of use in its tables, is logged as what it writes itself.
  *
  * Owns no part of the kernel: ordinary guests, in every mode.
  */
 #include <linux/sizes.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,6 +23,20 @@
 #define NR_VCPUS	2
 #define MEM_SIZE	SZ_4M
 #define NR_ROUNDS	16
+#define PAGE		4096ul
+
+/* The guest's own tables: two levels in the first block, the last in the second. */
+#define BLOCK_IPA	(PKVM_MEM_IPA + SZ_2M)
+#define L1_IPA		PKVM_MEM_IPA
+#define L2_IPA		(PKVM_MEM_IPA + PAGE)
+#define L3_IPA		BLOCK_IPA
+/* The second block by way of them: in pages, and behind that as a block. */
+#define WINDOW		(500ul << 30)
+#define WINDOW_BLOCK	(WINDOW + SZ_2M)
+#define ENTRY_AF	BIT(10)
+#define ENTRY_MEM	(BIT(54) | 3 << 8)
+#define TCR_HA		BIT(39)
+#define ENDLESS_MS	10000
 
 /* Never returns. Each vCPU has its own words of the pages that all write to. */
 static uint64_t guest_write_about(uint64_t addr, uint64_t size)
@@ -41,8 +57,61 @@ static uint64_t guest_write_about(uint64_t addr, uint64_t size)
 	return 0;
 }
 
+/* From now on the MMU marks what is used, in tables that say of nothing that it is. */
+static uint64_t guest_mark_by_hardware(void)
+{
+	uint64_t *from = (uint64_t *)(read_sysreg(ttbr0_el1) & ~0xffful);
+	uint64_t *l1 = (uint64_t *)L1_IPA, *l2 = (uint64_t *)L2_IPA;
+	uint64_t *l3 = (uint64_t *)L3_IPA, i;
+
+	if (!(read_sysreg(id_aa64mmfr1_el1) & 0xf))
+		return 0;
+
+	for (i = 0; i < 512; i++) {
+		WRITE_ONCE(l1[i], from[i]);
+		WRITE_ONCE(l2[i], 0);
+		WRITE_ONCE(l3[i], (BLOCK_IPA + i * PAGE) | ENTRY_MEM | 3);
+	}
+	WRITE_ONCE(l1[WINDOW >> 30], L2_IPA | 3);
+	WRITE_ONCE(l2[0], L3_IPA | 3);
+	WRITE_ONCE(l2[1], BLOCK_IPA | ENTRY_MEM | 1);
+	write_sysreg(read_sysreg(tcr_el1) | TCR_HA, tcr_el1);
+	guest_use_table(L1_IPA);
+	return 1;
+}
+
+/* What khugepaged does, at once: the memory of a guest goes to a new huge page. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+struct mover {
+	pthread_t thread;
+	char *mem;
+	bool stop;
+	size_t nr;
+};
+
+static void *move_memory(void *arg)
+{
+	struct mover *mover = arg;
+	size_t i;
+
+	for (i = 0; !READ_ONCE(mover->stop); i++) {
+		char *block = mover->mem + i * SZ_2M % MEM_SIZE;
+
+		/* A VMA's end in a block takes it apart. */
+		if (mlock(block, getpagesize()) || munlock(block, getpagesize()))
+			break;
+		if (!madvise(block, SZ_2M, MADV_COLLAPSE))
+			mover->nr++;
+	}
+	return NULL;
+}
+
 FIXTURE(dirty) {
 	struct pkvm_vm *vm;
+	struct mover mover;
 	struct pkvm_thread threads[NR_VCPUS];
 	unsigned long *bitmap;
 	char *copy;
@@ -52,11 +121,18 @@ FIXTURE(dirty) {
 FIXTURE_VARIANT(dirty) {
 	enum pkvm_backing backing;
 	uint64_t manual;
+	bool moves;
 };
 
 FIXTURE_VARIANT_ADD(dirty, thp_all_set) {
 	.backing = PKVM_THP,
 	.manual = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET,
+};
+
+FIXTURE_VARIANT_ADD(dirty, thp_that_moves) {
+	.backing = PKVM_THP,
+	.manual = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET,
+	.moves = true,
 };
 
 FIXTURE_VARIANT_ADD(dirty, thp_manual) {
@@ -145,6 +221,11 @@ TEST_F_TIMEOUT(dirty, nothing_is_missed, TIMEOUT)
 	size_t rounds = pkvm_env("STAGE2_DIRTY_ROUNDS", NR_ROUNDS), missed = 0, pages = 0, r;
 	int i, j;
 
+	self->mover = (struct mover){ .mem = self->vm->mem };
+	if (variant->moves)
+		ASSERT_EQ(pthread_create(&self->mover.thread, NULL, move_memory,
+					 &self->mover), 0);
+
 	for (r = 0; r < rounds; r++) {
 		/* Out of the guest's table: it comes back in blocks, where it can. */
 		ASSERT_EQ(mprotect(self->vm->mem, MEM_SIZE, PROT_READ), 0);
@@ -168,9 +249,102 @@ TEST_F_TIMEOUT(dirty, nothing_is_missed, TIMEOUT)
 		if (missed)
 			break;
 	}
+	if (variant->moves) {
+		WRITE_ONCE(self->mover.stop, true);
+		pthread_join(self->mover.thread, NULL);
+		EXPECT_GT(self->mover.nr, 0);
+		TH_LOG("%zu blocks moved", self->mover.nr);
+	}
 	EXPECT_EQ(missed, 0);
 	EXPECT_GT(pages, rounds);
 	TH_LOG("%zu of %zu rounds, %zu pages", r, rounds, pages);
+}
+
+static bool is_dirty(struct _test_data_dirty *self, uint64_t ipa)
+{
+	uint64_t i = (ipa - PKVM_MEM_IPA) / PAGE;
+
+	return self->bitmap[i / 64] >> i % 64 & 1;
+}
+
+static uint64_t entry(struct _test_data_dirty *self, uint64_t ipa, int i)
+{
+	return READ_ONCE(((uint64_t *)(self->vm->mem + ipa - PKVM_MEM_IPA))[i]);
+}
+
+/* All that the guest has is there, in blocks where it can, and logged from here on. */
+static void log_from_here(struct __test_metadata *_metadata, struct _test_data_dirty *self,
+			  bool manual)
+{
+	ASSERT_EQ(set_log(self->vm, true), 0);
+	memcpy(self->copy, self->vm->mem, MEM_SIZE);
+	copy_dirty(self, manual);
+}
+
+#define MARK_BY_HARDWARE()							\
+	do {									\
+		if (self->page != PAGE)						\
+			SKIP(return, "the guest's tables are for pages of 4 KiB"); \
+		if (!pkvm_must(pkvm_vcpu0(self->vm), guest_mark_by_hardware))	\
+			SKIP(return, "no hardware update of access flags");	\
+	} while (0)
+
+/* The first write to a block after it is logged is that of a table walk. */
+TEST_F_TIMEOUT(dirty, walk_and_store_in_one_block, TIMEOUT)
+{
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+	uint64_t i;
+
+	MARK_BY_HARDWARE();
+	log_from_here(_metadata, self, variant->manual);
+
+	EXPECT_EQ(pkvm_call_timeout(vcpu, ENDLESS_MS, guest_load, WINDOW + 7 * PAGE),
+		  PKVM_RETURNED);
+	EXPECT_TRUE(entry(self, L3_IPA, 7) & ENTRY_AF);
+	EXPECT_FALSE(entry(self, L3_IPA, 8) & ENTRY_AF);
+	for (i = 16; i < 32; i++)
+		pkvm_must(vcpu, guest_store, BLOCK_IPA + i * PAGE, i);
+
+	copy_dirty(self, variant->manual);
+	EXPECT_TRUE(is_dirty(self, L3_IPA));
+	for (i = 16; i < 32; i++)
+		EXPECT_TRUE(is_dirty(self, BLOCK_IPA + i * PAGE));
+	EXPECT_FALSE(is_dirty(self, BLOCK_IPA + 7 * PAGE));
+	EXPECT_EQ(pages_that_differ(self), 0);
+}
+
+/* The walk's entry is a block's, in a table that is mapped to read as a page. */
+TEST_F_TIMEOUT(dirty, walk_of_a_block_entry, TIMEOUT)
+{
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+
+	MARK_BY_HARDWARE();
+	log_from_here(_metadata, self, variant->manual);
+	/* It breaks up the block that the table lies in. */
+	pkvm_must(vcpu, guest_store, L2_IPA + 8 * PAGE, 1);
+	pkvm_must(vcpu, guest_load, L2_IPA);
+
+	EXPECT_EQ(pkvm_call_timeout(vcpu, ENDLESS_MS, guest_load, WINDOW_BLOCK + 7 * PAGE),
+		  PKVM_RETURNED);
+	EXPECT_TRUE(entry(self, L2_IPA, 1) & ENTRY_AF);
+	copy_dirty(self, variant->manual);
+	EXPECT_TRUE(is_dirty(self, L2_IPA));
+	EXPECT_EQ(pages_that_differ(self), 0);
+}
+
+/* A log that ends leaves what it had to be read only. */
+TEST_F_TIMEOUT(dirty, walk_after_the_log, TIMEOUT)
+{
+	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+
+	MARK_BY_HARDWARE();
+	log_from_here(_metadata, self, variant->manual);
+	ASSERT_EQ(set_log(self->vm, false), 0);
+
+	EXPECT_EQ(pkvm_call_timeout(vcpu, ENDLESS_MS, guest_load, WINDOW + 7 * PAGE),
+		  PKVM_RETURNED);
+	EXPECT_TRUE(entry(self, L3_IPA, 7) & ENTRY_AF);
+	pkvm_must(vcpu, guest_store, L3_IPA + 9 * PAGE, 9);
 }
 
 TEST_HARNESS_MAIN

@@ -28,7 +28,7 @@ bool pkvm_guests_map(phys_addr_t phys, u64 nr_pages);
 int __pkvm_host_share_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pfn, u64 gfn,
 			    u64 nr_pages, enum kvm_pgtable_prot prot);
 int __pkvm_host_relax_guest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
-			    enum kvm_pgtable_prot prot);
+			    u64 nr_pages, enum kvm_pgtable_prot prot);
 s64 __pkvm_guest_stage2_op(pkvm_handle_t handle, u32 op, u64 gfn, u64 nr_pages);
 
 #endif /* __KVM_NVHE_GUEST_SHARE_H__ */

@@ -520,21 +520,24 @@ static void op_relax(struct walk *w)
 	unsigned int cpu = loaded_cpu(w, false), rel = choose_index(w);
 	struct wvm *vm = loaded_vm(w, cpu);
 	uint64_t prot = one_in(w, 6) ? 0 : choose_prot(w), gfn = WALK_GFN + rel;
+	uint64_t nr = one_in(w, 3) ? 1 : WALK_BLOCK - one_in(w, 6);
 	long want = -EAGAIN;
 
 	if (one_in(w, 30))
 		gfn = NOWHERE;
 	else if (one_in(w, 30) && vm)
 		gfn = vm->ipa_pages + rel;
-	record(w, "relax on %u: VM %d frame %#lx prot %#lx", cpu, w->loaded[cpu].vm,
-	       gfn - WALK_GFN, prot);
+	record(w, "relax on %u: VM %d frame %#lx at most %lu prot %#lx", cpu,
+	       w->loaded[cpu].vm, gfn - WALK_GFN, nr, prot);
 	if (!vm || vm->protected || (prot && !prot_good(prot)) || gfn == NOWHERE)
 		want = -EINVAL;
 	else if (gfn >= vm->ipa_pages)
 		want = -ERANGE;
+	else if (prot && vm->slot[rel].kind == W_BLOCK && nr < WALK_BLOCK)
+		want = -E2BIG;
 	else if (vm->slot[rel].kind != W_NONE)
 		want = prot & KHH_X && vm->slot[rel].prot & (KHH_DEV | KHH_NC) ? -EINVAL : 0;
-	expect(w, raw(w, cpu, KHH_CALL(KHH_pkvm_host_relax_guest, gfn, prot)), want);
+	expect(w, raw(w, cpu, KHH_CALL(KHH_pkvm_host_relax_guest, gfn, nr, prot)), want);
 	if (!want)
 		each_of_leaf(vm, rel, more, prot);
 }
