@@ -78,7 +78,7 @@ struct stage2_fault {
 
 /*
  * What the syndrome says. -EFAULT for a fault that makes no sense: there is no
- * permission to read that a mapping of ours could lack.
+ * permission to read that a mapping of ours could lack, unless it shadows another.
  */
 static int describe_fault(struct stage2_fault *fault)
 {
@@ -89,11 +89,11 @@ static int describe_fault(struct stage2_fault *fault)
 	fault->write = kvm_is_write_fault(vcpu);
 	fault->exec = kvm_vcpu_trap_is_exec_fault(vcpu);
 	fault->own = false;
-	fault->logging = fault->slot->dirty_bitmap &&
+	fault->logging = kvm_slot_dirty_track_enabled(fault->slot) &&
 			 !(fault->slot->flags & KVM_MEM_READONLY);
 
 	if (fault->perm) {
-		if (!fault->write && !fault->exec)
+		if (!fault->write && !fault->exec && !fault->nested)
 			return -EFAULT;
 		/*
 		 * Of a table walk's fault not every CPU tells the level of this table:
@@ -220,9 +220,9 @@ static int choose_prot(struct stage2_fault *fault,
 		writable = false;
 
 	/*
-	 * No more than the guest hypervisor gives, whose permission to execute
-	 * kvm_s2_handle_perm_fault() has checked. The level of its translation
-	 * goes into the entry, as the span of an invalidation that has no hint.
+	 * No more than the guest hypervisor gives: a fetch that it forbids comes back as
+	 * a permission fault, which is its. The level of its translation goes into the
+	 * entry, as the span of an invalidation that has no hint.
 	 */
 	if (nested) {
 		writable &= kvm_s2_trans_writable(nested);
@@ -233,10 +233,8 @@ static int choose_prot(struct stage2_fault *fault,
 
 	if (writable)
 		fault->prot |= KVM_PGTABLE_PROT_W;
-	if (fault->exec)
-		fault->prot |= KVM_PGTABLE_PROT_X;
-	else if (!type && cpus_have_final_cap(ARM64_HAS_CACHE_DIC) &&
-		 (!nested || kvm_s2_trans_executable(nested)))
+	if ((fault->exec || (!type && cpus_have_final_cap(ARM64_HAS_CACHE_DIC))) &&
+	    (!nested || kvm_s2_trans_executable(nested)))
 		fault->prot |= KVM_PGTABLE_PROT_X;
 
 	return 0;
@@ -455,7 +453,7 @@ static int map_found(struct stage2_fault *fault, kvm_pfn_t found)
 	}
 
 	ipa = ALIGN_DOWN(ipa, size);
-	if (!fault->perm && kvm_has_mte(kvm) && is_normal(fault)) {
+	if (kvm_has_mte(kvm) && is_normal(fault)) {
 		/* The VMM may have put in a VMA that the slot was not made with. */
 		if (!fault->mte_allowed)
 			return -EFAULT;
@@ -520,6 +518,7 @@ static int finish(const struct stage2_fault *fault, int ret)
 	switch (ret) {
 	case 0:
 	case -EAGAIN:
+	case -E2BIG:	/* another vCPU brought a block meanwhile */
 		return 1;
 	case -ENOEXEC:
 		return ret;
@@ -571,8 +570,8 @@ static int serve(struct stage2_fault *fault)
 	if (ret)
 		return ret;
 
-	/* Only a page that has its permissions changed needs no table. */
-	if (fault->granule != PAGE_SIZE) {
+	/* What is mapped stays as large when writes are logged; else it may be a block. */
+	if (!fault->logging || fault->granule != PAGE_SIZE) {
 		ret = topup_tables(fault->vcpu);
 		if (ret)
 			return ret;

@@ -36,6 +36,10 @@
 #define HWCAP2_MTE	BIT(18)
 #endif
 
+/* The page's tags are somebody's. */
+#define KPF_ARCH_2	41
+#define KPF_THP		22
+
 #ifndef PROT_MTE
 #define PROT_MTE	0x20
 #endif
@@ -298,6 +302,42 @@ TEST_F(mte, t10_vma_without_tags)
 	EXPECT_EQ(guest_access(self->vm, self->vcpu, MEM_GVA + 7 * PAGE, true, &val), 0);
 	EXPECT_EQ(held_pages(self->mem, NR_PAGES * PAGE), 0);
 	close(zero);
+}
+
+/*
+ * A block that comes where a page was, by a fault of permission: all of it is the guest's
+ * now, and nobody else's tags may be in it.
+ */
+TEST_F(mte, t12_block_in_the_place_of_a_page)
+{
+	const uint64_t gpa = MEM_GPA + SZ_1G;
+	int slot = MEM_SLOT + 1;
+	uint64_t val = 1;
+	char *area, *mem;
+
+	if (PAGE != SZ_4K)
+		SKIP(return, "blocks of 2 MiB");
+	area = mmap(NULL, 2 * SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	ASSERT_NE(area, MAP_FAILED);
+	mem = (char *)(((uintptr_t)area + SZ_2M - 1) & ~(SZ_2M - 1ul));
+	ASSERT_EQ(madvise(mem, SZ_2M, MADV_HUGEPAGE), 0);
+	memset(mem, 0x11, SZ_2M);
+	ASSERT_TRUE(flags_of(pfn_of(mem)) & BIT_ULL(KPF_THP));
+
+	virt_map(self->vm, gpa, gpa, SZ_2M / PAGE);
+	vm_set_user_memory_region(self->vm, slot, KVM_MEM_LOG_DIRTY_PAGES, gpa, SZ_2M, mem);
+	ASSERT_EQ(guest_access(self->vm, self->vcpu, gpa + 3 * PAGE, false, &val), 0);
+	/* Of huge pages the flags are those of the first page. */
+	EXPECT_FALSE(flags_of(pfn_of(mem)) & BIT_ULL(KPF_ARCH_2));
+
+	vm_set_user_memory_region(self->vm, slot, 0, gpa, SZ_2M, mem);
+	ASSERT_EQ(guest_access(self->vm, self->vcpu, gpa + 3 * PAGE, true, &val), 0);
+	/* In one block: the rest is there without a fault, which would see to its tags. */
+	EXPECT_TRUE(flags_of(pfn_of(mem)) & BIT_ULL(KPF_ARCH_2));
+
+	vm_set_user_memory_region(self->vm, slot, 0, gpa, 0, mem);
+	munmap(area, 2 * SZ_2M);
 }
 
 /* ------------------------------------------- memory that KVM does not hold */

@@ -24,7 +24,8 @@ size_t held_pages(void *mem, size_t size);
 
 /* Physical frame of an address that is mapped here, or 0. */
 uint64_t pfn_of(const void *addr);
-/* Does /proc/kpageflags say that a frame is private to a guest? */
+/* What /proc/kpageflags says of a frame; and whether that is private to a guest. */
+uint64_t flags_of(uint64_t pfn);
 bool has_mark(uint64_t pfn);
 bool write_text(const char *path, const char *text);
 long read_number(const char *path);

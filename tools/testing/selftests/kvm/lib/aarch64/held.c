@@ -150,7 +150,7 @@ uint64_t pfn_of(const void *addr)
 	return entry & (1UL << 63) ? entry & ((1UL << 55) - 1) : 0;
 }
 
-bool has_mark(uint64_t pfn)
+uint64_t flags_of(uint64_t pfn)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	uint64_t flags = 0;
@@ -159,7 +159,12 @@ bool has_mark(uint64_t pfn)
 		    pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) == sizeof(flags),
 		    "cannot tell what page %#lx is", pfn);
 	close(fd);
-	return flags & (1UL << KPF_GUEST);
+	return flags;
+}
+
+bool has_mark(uint64_t pfn)
+{
+	return flags_of(pfn) & (1UL << KPF_GUEST);
 }
 
 /* A line of /proc/vmstat, or -1. */
