@@ -291,21 +291,25 @@ static void log_from_here(struct __test_metadata *_metadata, struct _test_data_d
 	copy_dirty(self, manual);
 }
 
-#define MARK_BY_HARDWARE()							\
-	do {									\
-		if (self->page != PAGE)						\
-			SKIP(return, "the guest's tables are for pages of 4 KiB"); \
-		if (!pkvm_must(pkvm_vcpu0(self->vm), guest_mark_by_hardware))	\
-			SKIP(return, "no hardware update of access flags");	\
-	} while (0)
+/* Why it cannot be, or NULL. */
+static const char *mark_by_hardware(struct _test_data_dirty *self)
+{
+	if (self->page != PAGE)
+		return "the guest's tables are for pages of 4 KiB";
+	if (!pkvm_must(pkvm_vcpu0(self->vm), guest_mark_by_hardware))
+		return "no hardware update of access flags";
+	return NULL;
+}
 
 /* The first write to a block after it is logged is that of a table walk. */
 TEST_F_TIMEOUT(dirty, walk_and_store_in_one_block, TIMEOUT)
 {
 	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+	const char *why = mark_by_hardware(self);
 	uint64_t i;
 
-	MARK_BY_HARDWARE();
+	if (why)
+		SKIP(return, "%s", why);
 	log_from_here(_metadata, self, variant);
 
 	EXPECT_EQ(pkvm_call_timeout(vcpu, ENDLESS_MS, guest_load, WINDOW + 7 * PAGE),
@@ -326,8 +330,10 @@ TEST_F_TIMEOUT(dirty, walk_and_store_in_one_block, TIMEOUT)
 TEST_F_TIMEOUT(dirty, walk_of_a_block_entry, TIMEOUT)
 {
 	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+	const char *why = mark_by_hardware(self);
 
-	MARK_BY_HARDWARE();
+	if (why)
+		SKIP(return, "%s", why);
 	log_from_here(_metadata, self, variant);
 	/* It breaks up the block that the table lies in. */
 	pkvm_must(vcpu, guest_store, L2_IPA + 8 * PAGE, 1);
@@ -345,8 +351,10 @@ TEST_F_TIMEOUT(dirty, walk_of_a_block_entry, TIMEOUT)
 TEST_F_TIMEOUT(dirty, walk_after_the_log, TIMEOUT)
 {
 	struct pkvm_vcpu *vcpu = pkvm_vcpu0(self->vm);
+	const char *why = mark_by_hardware(self);
 
-	MARK_BY_HARDWARE();
+	if (why)
+		SKIP(return, "%s", why);
 	log_from_here(_metadata, self, variant);
 	ASSERT_EQ(set_log(self->vm, false), 0);
 
