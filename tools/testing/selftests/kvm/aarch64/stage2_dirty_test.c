@@ -8,6 +8,7 @@
  *
  * Owns no part of the kernel: ordinary guests, in every mode.
  */
+#include <linux/kernel-page-flags.h>
 #include <linux/sizes.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
@@ -38,8 +39,6 @@
 #define ENTRY_MEM	(BIT(54) | 3 << 8)
 #define TCR_HA		BIT(39)
 #define ENDLESS_MS	10000
-
-#define KPF_THP		22
 
 /* Never returns. Each vCPU has its own words of the pages that all write to. */
 static uint64_t guest_write_about(uint64_t addr, uint64_t size)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <asm/hwcap.h>
+#include <linux/kernel-page-flags.h>
 #include <linux/sizes.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -36,9 +37,8 @@
 #define HWCAP2_MTE	BIT(18)
 #endif
 
-/* The page's tags are somebody's. */
+/* The page's tags are somebody's; the kernel's own number, as that of KPF_GUEST. */
 #define KPF_ARCH_2	41
-#define KPF_THP		22
 
 #ifndef PROT_MTE
 #define PROT_MTE	0x20
