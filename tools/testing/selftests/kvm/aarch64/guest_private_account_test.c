@@ -39,7 +39,7 @@
 #define PAGE_KB		4L
 #define NOBODY		65534
 #define BOUND_MS	10000	/* for one KVM_RUN, on a slow machine */
-#define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
+#define SLACK_KB	32768	/* caches, and what KASAN keeps of freed objects */
 
 /* ------------------------------------------------------------ guest side */
 

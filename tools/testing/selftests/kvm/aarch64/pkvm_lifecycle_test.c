@@ -24,7 +24,7 @@
 
 #define TIMEOUT		180
 #define TIMEOUT_KILLS	3600
-#define SLACK_KB	32768	/* what per-CPU lists of free pages may hold */
+#define SLACK_KB	32768	/* caches, and what KASAN keeps of freed objects */
 
 static int vm_cap(struct pkvm_vm *vm, long cap)
 {
