@@ -117,13 +117,16 @@ pins()
 	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
 }
 
+# Free memory in kB, with what is in the lists that each CPU has of its own
 mem_free()
 {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
-	while read -r name val _; do
-		[ "$name" = MemFree: ] && echo "$val"
-	done </proc/meminfo
+	cat /proc/sys/vm/stat_refresh
+	awk '$1 == "KernelPageSize:" { page = $2 }
+	     $1 == "MemFree:" { kb = $2 }
+	     $1 == "count:" { pages += $2 }
+	     END { print kb + pages * page }' /proc/self/smaps /proc/meminfo /proc/zoneinfo
 }
 
 # wait_for PATTERN FILE SECONDS: until a line is there, or pvm is gone

@@ -39,7 +39,7 @@
 #define PAGE_KB		4L
 #define NOBODY		65534
 #define BOUND_MS	10000	/* for one KVM_RUN, on a slow machine */
-#define SLACK_KB	32768	/* caches, and what KASAN keeps of freed objects */
+#define SLACK_KB	8192	/* caches of the kernel, the huge page of zeroes */
 
 /* ------------------------------------------------------------ guest side */
 
@@ -452,7 +452,7 @@ TEST_F_TIMEOUT(account, race_waits, TIMEOUT)
 TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
 {
 	struct gp_host *h = &self->host;
-	struct pkvm_counters before, after;
+	struct pkvm_counters before;
 	struct pkvm_thread t;
 	long touches = 0;
 
@@ -469,9 +469,7 @@ TEST_F_TIMEOUT(account, share_storm, TIMEOUT)
 	EXPECT_EQ(pkvm_thread_join(&t), PKVM_RETURNED);
 	EXPECT_EQ(h->vcpu->ret, 0);
 	TH_LOG("%ld touches, %lu times refused", touches, h->vcpu->out[0]);
-	EXPECT_TRUE(pkvm_counters_back(&before, -1));
-	pkvm_counters_read(&after);
-	EXPECT_LT(before.memfree_kb - after.memfree_kb, 2048);
+	EXPECT_TRUE(pkvm_counters_back(&before, 2048));
 }
 
 static void start_vcpu1(struct pkvm_vm *vm)
@@ -718,7 +716,7 @@ TEST_F_TIMEOUT(account, contiguous_area, TIMEOUT)
 	used = read_number(CMA "used");
 	EXPECT_LT(used, 256);
 	snprintf(text, sizeof(text), "%ld", read_number(CMA "maxchunk"));
-	for (tries = 0; tries < 5 && !write_text(CMA "alloc", text); tries++)
+	for (tries = 0; tries < 50 && !write_text(CMA "alloc", text); tries++)
 		usleep(10000);
 	EXPECT_EQ(read_number(CMA "used"), count);
 	for (i = 0; i < nr; i++)
@@ -1218,11 +1216,13 @@ static bool group_has(const char *dir, const char *group, const char *key, long 
 	long val, tries;
 
 	snprintf(path, sizeof(path), "%s/%s/memory.stat", dir, group);
-	for (tries = 0; tries < 40; tries++) {
+	for (tries = 0; tries < 300; tries++) {
 		val = value_of(path, key) / (long)GP_PAGE;
 		if (val >= least && val <= most)
 			return true;
 		usleep(100000);
+		/* By every CPU, asleep or not. */
+		pins();
 	}
 	printf("# %s has %ld pages of %s, not %ld to %ld\n", group, val, key, least, most);
 	return false;

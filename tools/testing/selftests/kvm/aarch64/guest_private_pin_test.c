@@ -609,12 +609,24 @@ TEST_F_TIMEOUT(loose, mapped_elsewhere, TIMEOUT)
 	munmap(alias, GP_PAGE);
 }
 
-static void *futex_waiter(void *addr)
-{
-	struct timespec ts = { .tv_sec = 1 };
+struct waiter {
+	uint32_t *addr;
+	uint32_t val;
+	bool here;
+};
 
-	syscall(__NR_futex, addr, FUTEX_WAIT, *(uint32_t *)addr, &ts, NULL, 0);
+static void *futex_waiter(void *arg)
+{
+	struct timespec ts = { .tv_sec = TIMEOUT / 2 };
+	struct waiter *w = arg;
+
+	WRITE_ONCE(w->here, true);
+	syscall(__NR_futex, w->addr, FUTEX_WAIT, w->val, &ts, NULL, 0);
 	return NULL;
+}
+
+static void wake_up(int sig)
+{
 }
 
 /* A waiter is found by the file and the offset, and holds no page. */
@@ -622,13 +634,24 @@ TEST_F_TIMEOUT(loose, futex_waiter, TIMEOUT)
 {
 	struct gp_host *h = &self->host;
 	struct gp_window *w = &h->win[GP_SHARED];
+	struct sigaction sa = { .sa_handler = wake_up };
+	struct waiter waiter = { .addr = (uint32_t *)w->mem };
 	pthread_t thread;
+	int tries;
 
 	EXPECT_TRUE(gp_host_has(w));
-	ASSERT_EQ(pthread_create(&thread, NULL, futex_waiter, w->mem), 0);
+	waiter.val = *waiter.addr;
+	ASSERT_EQ(sigaction(SIGUSR1, &sa, NULL), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, futex_waiter, &waiter), 0);
+	while (!READ_ONCE(waiter.here))
+		usleep(1000);
 	usleep(50000);
-	EXPECT_EQ(gp_unshare(h, w), 0);
+	/* On its way there it holds the page for a moment, however long that is. */
+	for (tries = 0; tries < 50 && gp_unshare(h, w); tries++)
+		usleep(20000);
+	EXPECT_LT(tries, 50);
 	EXPECT_TRUE(gp_touch_fails(w));
+	EXPECT_EQ(pthread_kill(thread, SIGUSR1), 0);
 	pthread_join(thread, NULL);
 	EXPECT_TRUE(gp_guest_has_all(h));
 }

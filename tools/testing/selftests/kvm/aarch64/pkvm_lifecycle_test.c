@@ -24,7 +24,7 @@
 
 #define TIMEOUT		180
 #define TIMEOUT_KILLS	3600
-#define SLACK_KB	32768	/* caches, and what KASAN keeps of freed objects */
+#define SLACK_KB	8192	/* caches of the kernel, the huge page of zeroes */
 
 static int vm_cap(struct pkvm_vm *vm, long cap)
 {

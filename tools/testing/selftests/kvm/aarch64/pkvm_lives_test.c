@@ -57,22 +57,6 @@ static void read_caches(struct footprint *fp)
 		fclose(f);
 }
 
-/* MemFree, and the free pages that each CPU keeps for itself: many, and more and more. */
-static long free_kb(void)
-{
-	FILE *f = fopen("/proc/zoneinfo", "r");
-	long val, pages = 0;
-	char line[256];
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, " count: %ld", &val) == 1)
-			pages += val;
-	}
-	if (f)
-		fclose(f);
-	return pkvm_proc_value("/proc/meminfo", "MemFree") + pages * (getpagesize() / 1024);
-}
-
 static void read_footprint(struct footprint *fp)
 {
 	static const char * const kernel[] = {
@@ -86,7 +70,7 @@ static void read_footprint(struct footprint *fp)
 	write_text("/proc/sys/vm/drop_caches", "3");
 	for (fp->free_kb = 0, i = 0; i < 30 && same < 4; i++, same++) {
 		sleep(1);
-		now = free_kb();
+		now = pkvm_free_kb();
 		if (now > fp->free_kb + 256)
 			same = 0;
 		fp->free_kb = max(fp->free_kb, now);

@@ -770,9 +770,13 @@ static void *use_pages(void *arg)
 TEST_F_TIMEOUT(trap, i1_i6_unshare_all_while_used, TIMEOUT)
 {
 	struct user u = { .mem = mem_at(self->vm, SHARED_IPA) };
+	int tries;
 
 	ASSERT_EQ(pthread_create(&u.tid, NULL, use_pages, &u), 0);
 	pkvm_must(self->vcpu, guest_share_and_unshare_all, SHARED_IPA, NR_SHARED, 8);
+	/* They are private now: who has not been refused yet will be. */
+	for (tries = 0; tries < 10000 && !READ_ONCE(u.refused); tries++)
+		usleep(1000);
 	WRITE_ONCE(u.stop, true);
 	pthread_join(u.tid, NULL);
 	TH_LOG("%lu accesses, %lu refused; %lu unshares refused", u.done, u.refused,

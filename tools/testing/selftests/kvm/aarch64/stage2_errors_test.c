@@ -1214,7 +1214,7 @@ TEST_F_TIMEOUT(dax, i7_backing_is_eio, TIMEOUT)
 	EXPECT_EQ(pkvm_call(pkvm_vcpu0(vm), guest_load, PKVM_MEM_IPA), -EIO);
 	EXPECT_EQ(pkvm_vcpu0(vm)->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	EXPECT_EQ(munmap(opts.mem, SZ_2M), 0);
-	EXPECT_TRUE(dax_comes_back(fd, 1));
+	EXPECT_TRUE(dax_comes_back(fd, 10));
 	pkvm_vm_free(vm);
 	close(fd);
 }

@@ -29,7 +29,7 @@
 #include "ucall_common.h"
 #include "pageref.h"
 
-#define TIMEOUT		60
+#define TIMEOUT		240
 #define MAX_VCPUS	4
 #define PAGE		4096UL
 #define WORDS		(PAGE / sizeof(uint64_t))

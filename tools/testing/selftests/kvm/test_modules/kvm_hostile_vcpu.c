@@ -589,6 +589,9 @@ static int do_flip_start(struct session *s, struct khv_flip *args)
 		return PTR_ERR(f);
 	s->flipper = f;
 	wake_up_process(f->task);
+	/* It may be a while until its CPU has time for it. */
+	while (!READ_ONCE(f->flips) && !signal_pending(current))
+		usleep_range(50, 100);
 	return 0;
 }
 

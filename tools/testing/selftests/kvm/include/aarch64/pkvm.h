@@ -164,7 +164,7 @@ struct pkvm_counters {
 	long vmlck_kb;
 	long pin_acquired;
 	long pin_released;
-	long memfree_kb;
+	long free_kb;
 	bool bad_page;		/* the kernel found a page that is not as it must be */
 };
 
@@ -233,6 +233,7 @@ void pkvm_counters_read(struct pkvm_counters *c);
 bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb);
 long pkvm_proc_value(const char *path, const char *key);
 long pkvm_vmlck_kb(void);
+long pkvm_free_kb(void);
 uint64_t pkvm_seed(void);
 long pkvm_env(const char *name, long value);
 

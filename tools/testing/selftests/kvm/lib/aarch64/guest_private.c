@@ -709,7 +709,7 @@ bool gp_slow_wait(struct gp_slow_file *f)
 {
 	int tries;
 
-	for (tries = 0; tries < 2000; tries++) {
+	for (tries = 0; tries < 60000; tries++) {
 		if (__atomic_load_n(&f->pending, __ATOMIC_ACQUIRE))
 			return true;
 		usleep(1000);

@@ -409,6 +409,25 @@ long pkvm_vmlck_kb(void)
 	return pkvm_proc_value("/proc/self/status", "VmLck");
 }
 
+/*
+ * MemFree, and the free pages that each CPU keeps for itself: tens of MiB for each
+ * node, more and more as pages come and go, and for good.
+ */
+long pkvm_free_kb(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	long val, pages = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " count: %ld", &val) == 1)
+			pages += val;
+	}
+	if (f)
+		fclose(f);
+	return pkvm_proc_value("/proc/meminfo", "MemFree") + pages * (getpagesize() / 1024);
+}
+
 /* TAINT_BAD_PAGE: references or mappings of a page that do not add up. */
 static bool bad_page_seen(void)
 {
@@ -417,62 +436,23 @@ static bool bad_page_seen(void)
 	return taint > 0 && (taint & BIT(5));
 }
 
-/* The counters in vmstat lag behind until they are folded. */
-static void refresh_counters(void)
+void pkvm_counters_read(struct pkvm_counters *c)
 {
 	char buf[64];
 	int fd;
 
+	/* The counters in vmstat lag behind until they are folded. */
 	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY);
 	if (fd >= 0) {
 		if (read(fd, buf, sizeof(buf)) < 0)
 			perror("# stat_refresh");
 		close(fd);
 	}
-}
-
-static void write_number(const char *path, long val)
-{
-	FILE *f = fopen(path, "w");
-
-	if (!f)
-		return;
-	fprintf(f, "%ld\n", val);
-	fclose(f);
-}
-
-/*
- * What is in a CPU's own list of free pages does not count as free, and that may be
- * tens of MiB. A list whose limit is lowered shrinks by an eighth with each refresh.
- */
-static void drain_free_lists(void)
-{
-	static const char * const limit = "/proc/sys/vm/percpu_pagelist_high_fraction";
-	long was = read_number(limit);
-	int i;
-
-	if (was < 0)
-		return;
-	write_number(limit, INT_MAX);
-	for (i = 0; i < 40; i++)
-		refresh_counters();
-	write_number(limit, was);
-}
-
-static void read_counters(struct pkvm_counters *c)
-{
-	refresh_counters();
 	c->vmlck_kb = pkvm_vmlck_kb();
 	c->pin_acquired = pkvm_proc_value("/proc/vmstat", "nr_foll_pin_acquired");
 	c->pin_released = pkvm_proc_value("/proc/vmstat", "nr_foll_pin_released");
-	c->memfree_kb = pkvm_proc_value("/proc/meminfo", "MemFree");
+	c->free_kb = pkvm_free_kb();
 	c->bad_page = bad_page_seen();
-}
-
-void pkvm_counters_read(struct pkvm_counters *c)
-{
-	drain_free_lists();
-	read_counters(c);
 }
 
 /*
@@ -486,31 +466,25 @@ bool pkvm_counters_back(const struct pkvm_counters *before, long slack_kb)
 	int tries = 50;
 
 	for (;;) {
-		read_counters(&now);
+		pkvm_counters_read(&now);
 		if (now.bad_page != before->bad_page)
 			break;
 		if (now.vmlck_kb == before->vmlck_kb &&
 		    now.pin_acquired - now.pin_released ==
 		    before->pin_acquired - before->pin_released &&
 		    (slack_kb < 0 ||
-		     now.memfree_kb >= before->memfree_kb - slack_kb))
+		     now.free_kb >= before->free_kb - slack_kb))
 			return true;
 		if (!--tries)
 			break;
 		usleep(100000);
-		if (slack_kb >= 0)
-			drain_free_lists();
 	}
 
-	printf("# Slab %ld kB, Cached %ld kB, AnonPages %ld kB\n",
-	       pkvm_proc_value("/proc/meminfo", "Slab"),
-	       pkvm_proc_value("/proc/meminfo", "Cached"),
-	       pkvm_proc_value("/proc/meminfo", "AnonPages"));
-	printf("# counters, before and now: VmLck %ld %ld kB, pins %ld %ld, MemFree %ld %ld kB\n",
+	printf("# counters, before and now: VmLck %ld %ld kB, pins %ld %ld, free %ld %ld kB\n",
 	       before->vmlck_kb, now.vmlck_kb,
 	       before->pin_acquired - before->pin_released,
 	       now.pin_acquired - now.pin_released,
-	       before->memfree_kb, now.memfree_kb);
+	       before->free_kb, now.free_kb);
 	if (now.bad_page != before->bad_page)
 		printf("# the kernel found a page in a bad state, see its log\n");
 	return false;
