@@ -337,24 +337,23 @@ static int try_to_hide(struct folio *folio, bool again)
 	/* Before anything has changed: most failures are found here. */
 	ret = -EAGAIN;
 	if (is_held(folio))
-		goto unlock;
+		goto give_back;
 
 	set_mark(page);
 	unmap_page(folio);
 
-	if (is_held(folio) ||
-	    folio_mapcount(folio) > (folio_test_anon(folio) ? 1 : 0)) {
-		/*
-		 * Of a file, mappings come back when they are used; so do those of a
-		 * page that was hidden before.
-		 */
-		if (!marked) {
-			clear_mark(page);
-			map_page(folio);
-		}
+	if (!is_held(folio) &&
+	    folio_mapcount(folio) <= (folio_test_anon(folio) ? 1 : 0)) {
+		ret = 0;
 		goto unlock;
 	}
-	ret = 0;
+give_back:
+	/* The host has it until the next try, but what it has not. */
+	if (PageGuest(page) && (!marked || guest_page_ops->is_open(page))) {
+		clear_mark(page);
+		/* Of a file, mappings come back when they are used. */
+		map_page(folio);
+	}
 unlock:
 	folio_unlock(folio);
 
@@ -390,7 +389,8 @@ static int hide(struct page *page, bool again)
  *
  * On success it carries the mark, no page table of the host's maps it, no TLB
  * has it, secondary MMUs were told, and nobody but the caller holds it. On
- * failure all is as before; mappings may have to be faulted in again.
+ * failure all is as before; mappings may have to be faulted in again. But a fork
+ * meanwhile does not wait to see what comes of it: the child has nothing there.
  *
  * Called without locks. May sleep, for a few jiffies while others use the page.
  *
@@ -709,6 +709,18 @@ void __guest_page_failed(struct page *page)
 {
 	if (guest_page_ops->memory_failure)
 		guest_page_ops->memory_failure(page);
+}
+
+void __guest_folio_failed(struct folio *folio)
+{
+	map_page(folio);
+}
+
+void __guest_folio_uncharge(struct folio *folio)
+{
+	lruvec_stat_mod_folio(folio, NR_GUEST_PRIVATE, -1);
+	/* The node's count is that of the mark, which stays. */
+	mod_node_page_state(folio_pgdat(folio), NR_GUEST_PRIVATE, 1);
 }
 
 void __guest_page_leak(struct page *page)

@@ -44,7 +44,16 @@ static void memory_failed(struct page *page)
 	failed = page;
 }
 
+/* Whether a page that is not open while it is hidden again was so before. */
+static bool was_open;
+
+static bool is_open_to_owner(struct page *page)
+{
+	return READ_ONCE(was_open);
+}
+
 static const struct guest_page_ops fake_owner = {
+	.is_open	= is_open_to_owner,
 	.memory_failure	= memory_failed,
 	.host_may_access = host_may_access,
 };
@@ -314,6 +323,33 @@ static void held_pages_stay(struct kunit *test)
 	put_page(page);
 	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), 0);
 	WRITE_ONCE(is_open, false);
+	expect_hidden(test, &mem, 1);
+	guest_mem_free(test, &mem);
+}
+
+/*
+ * A page that was open is hidden again and is held: until the next try the host has it,
+ * though nobody else may open it meanwhile. One that was not open stays hidden.
+ */
+static void held_while_hidden_again(struct kunit *test)
+{
+	struct guest_mem mem;
+
+	guest_mem_make(test, &mem);
+	KUNIT_ASSERT_EQ(test, guest_page_hide(mem.page[1]), 0);
+
+	get_page(mem.page[1]);
+	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), -EAGAIN);
+	expect_hidden(test, &mem, 1);
+
+	WRITE_ONCE(was_open, true);
+	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), -EAGAIN);
+	expect_open(test, &mem, 1);
+	KUNIT_EXPECT_EQ(test, (long)guest_pages_nr(), mem.marked);
+	put_page(mem.page[1]);
+
+	KUNIT_EXPECT_EQ(test, guest_page_hide_again(mem.page[1]), 0);
+	WRITE_ONCE(was_open, false);
 	expect_hidden(test, &mem, 1);
 	guest_mem_free(test, &mem);
 }
@@ -711,6 +747,7 @@ static struct kunit_case guest_page_cases[] = {
 	KUNIT_CASE_PARAM(marked_and_mapped, backing_gen_params),
 	KUNIT_CASE_PARAM(fork_while_locked, backing_gen_params),
 	KUNIT_CASE_PARAM(held_pages_stay, backing_gen_params),
+	KUNIT_CASE_PARAM(held_while_hidden_again, backing_gen_params),
 	KUNIT_CASE_PARAM(held_while_unmapped, backing_gen_params),
 	KUNIT_CASE_PARAM(not_exclusive, backing_gen_params),
 	KUNIT_CASE_PARAM(broken_while_hidden, backing_gen_params),

@@ -26,11 +26,14 @@ struct vm_fault;
  * @host_may_access: is this marked page open to the host now? If so, it stays
  *	open until the owner has hidden it again. Called in any context, with
  *	page table locks held; must not sleep.
+ * @is_open: the same of a marked page that guest_page_hide_again() is at work on, and
+ *	which is not open for others meanwhile. Called with the folio locked.
  * @memory_failure: a page is broken, which may be a guest's: one that is open to the
  *	host has lost the mark, mostly. May sleep.
  */
 struct guest_page_ops {
 	bool (*host_may_access)(struct page *page);
+	bool (*is_open)(struct page *page);
 	void (*memory_failure)(struct page *page);
 };
 
@@ -57,6 +60,8 @@ bool __guest_folio_refused(struct folio *folio);
 vm_fault_t __guest_file_fault(struct vm_fault *vmf);
 void __guest_page_leak(struct page *page);
 void __guest_page_failed(struct page *page);
+void __guest_folio_failed(struct folio *folio);
+void __guest_folio_uncharge(struct folio *folio);
 
 /**
  * guest_pages_private() - Is any page of a run private to a guest?
@@ -148,6 +153,29 @@ static inline void guest_page_failed(struct page *page)
 		__guest_page_failed(page);
 }
 
+/**
+ * guest_folio_failed() - Let go of a broken folio where a guest's page was mapped.
+ * @folio: a small folio that is marked as broken, locked, with a reference of the
+ *	caller's.
+ *
+ * Who touches one of these places hears of it, as of one where it was mapped. May sleep.
+ */
+static inline void guest_folio_failed(struct folio *folio)
+{
+	if (static_branch_unlikely(&guest_pages_in_use))
+		__guest_folio_failed(folio);
+}
+
+/**
+ * guest_folio_uncharge() - A folio that may be a guest's is going to have no account.
+ * @folio: the folio, locked, and charged to an account that counts guests' pages.
+ */
+static inline void guest_folio_uncharge(struct folio *folio)
+{
+	if (static_branch_unlikely(&guest_pages_in_use) && PageGuest(&folio->page))
+		__guest_folio_uncharge(folio);
+}
+
 #else
 
 static inline vm_fault_t guest_page_fault(struct vm_fault *vmf)
@@ -196,6 +224,14 @@ static inline bool guest_page_leaks(struct page *page)
 }
 
 static inline void guest_page_failed(struct page *page)
+{
+}
+
+static inline void guest_folio_failed(struct folio *folio)
+{
+}
+
+static inline void guest_folio_uncharge(struct folio *folio)
 {
 }
 

@@ -137,6 +137,7 @@ int pkvm_guest_page_broken(struct kvm_vcpu *vcpu)
 
 static const struct guest_page_ops guest_page_ops = {
 	.host_may_access	= host_may_access,
+	.is_open		= is_open_at_el2,
 	.memory_failure		= page_broke,
 };
 

@@ -1543,6 +1543,64 @@ TEST_F_TIMEOUT(end, oom_kill, TIMEOUT)
 	rmdir(dir);
 }
 
+/* A VMM, with all of its memory in a group, whose guest has a page that breaks. */
+static void break_a_page(enum gp_backing backing, const char *dir, int told)
+{
+	char path[80], text[24];
+	struct gp_host h;
+	uint64_t pfn;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	snprintf(text, sizeof(text), "%d", getpid());
+	if (!write_text(path, text))
+		_exit(1);
+	new_vm(&h, backing);
+	gp_agent_stop(&h.agent);
+	pfn = khh_vm_info(h.vm, (PKVM_MEM_IPA + SZ_1M) / GP_PAGE).guest_pfn;
+	snprintf(text, sizeof(text), "%#lx", pfn);
+	write_text("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+	_exit(write(told, &pfn, sizeof(pfn)) != sizeof(pfn));
+}
+
+/* A page that broke is in no group's account, and keeps no group that is gone. */
+TEST_F_TIMEOUT(end, broken_memory, TIMEOUT)
+{
+	static const char * const dying = "nr_dying_descendants";
+	static const char * const top = "/sys/fs/cgroup/cgroup.stat";
+	static const char * const dir = "/sys/fs/cgroup/guestbroken";
+	const char *why = hostile_unavailable();
+	int told[2], status;
+	char path[80], text[24];
+	uint64_t pfn;
+	long before;
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no CONFIG_HWPOISON_INJECT or debugfs");
+	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		SKIP(return, "no cgroup2");
+	snprintf(path, sizeof(path), "%s/memory.stat", dir);
+	if (access(path, R_OK))
+		SKIP(return, "no memory controller");
+	before = value_of(top, dying);
+	ASSERT_EQ(pipe(told), 0);
+	pid = fork();
+	if (!pid)
+		break_a_page(variant->backing, dir, told[1]);
+	ASSERT_EQ(read(told[0], &pfn, sizeof(pfn)), sizeof(pfn));
+	EXPECT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	expect_seen(_metadata, path, "guest_private", 0, 0);
+	EXPECT_EQ(rmdir(dir), 0);
+	expect_seen(_metadata, top, dying, before, 0);
+	hostile_close();
+	snprintf(text, sizeof(text), "%#lx", pfn);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+}
+
 /* What the VMM that waits wants to read, with its address space locked meanwhile. */
 static void *read_slowly(void *addr)
 {
