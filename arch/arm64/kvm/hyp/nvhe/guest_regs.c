@@ -505,14 +505,15 @@ static void entry_abort(struct kvm_vcpu *vcpu, u8 answer, u64 x0)
 {
 	bool mmio = !kvm_vcpu_trap_is_iabt(vcpu) && kvm_vcpu_dabt_isvalid(vcpu);
 	bool cm = !kvm_vcpu_trap_is_iabt(vcpu) && kvm_vcpu_dabt_is_cm(vcpu) &&
-		  !kvm_vcpu_abt_iss1tw(vcpu);
+		  kvm_vcpu_trap_is_translation_fault(vcpu) && !kvm_vcpu_abt_iss1tw(vcpu);
 
 	if (answer & IFLAGS_PENDING) {
 		inject_external_abort(vcpu);
 	} else if (answer & IFLAGS_INCREMENT) {
 		/*
-		 * No data is lost with a cache operation where nothing is; that on a
-		 * table walk is an address translation, which has a result.
+		 * No data is lost with a cache operation where nothing is. One on a table
+		 * walk, or that ends in another abort, is an address translation: that has
+		 * a result.
 		 */
 		if (!mmio && !cm)
 			return;
@@ -755,6 +756,32 @@ void pkvm_bar_sme(void)
 {
 	if (!system_supports_sme())
 		cpacr_clear_set(CPACR_ELx_SMEN, 0);
+}
+
+/* What the host had in a register that no guest is promised. */
+static DEFINE_PER_CPU(u64, host_tpidr2);
+
+/**
+ * pkvm_close_tpidr2() - Take TPIDR2_EL0 out of a guest's sight.
+ *
+ * On the way to a guest, for a CPU where cpu_has_open_tpidr2(). The Arm architecture has
+ * none: SME implies FEAT_FGT, whose trap closes the register (see guest_init_fgu()). But
+ * emulators have them. Each time it runs, the guest finds 0 there.
+ */
+void pkvm_close_tpidr2(void)
+{
+	*this_cpu_ptr(&host_tpidr2) = read_sysreg_s(SYS_TPIDR2_EL0);
+	write_sysreg_s(0, SYS_TPIDR2_EL0);
+}
+
+/**
+ * pkvm_reopen_tpidr2() - Undo pkvm_close_tpidr2().
+ *
+ * On the way back to the host, on the same CPU.
+ */
+void pkvm_reopen_tpidr2(void)
+{
+	write_sysreg_s(*this_cpu_ptr(&host_tpidr2), SYS_TPIDR2_EL0);
 }
 
 /**

@@ -141,6 +141,28 @@ static uint64_t guest_exit(uint64_t fn, uint64_t addr, uint64_t may_change, uint
 	return bad;
 }
 
+/*
+ * What comes with SME, which no guest is promised, is in no ID register of the guest's.
+ * Between two exits: out[4] is what was there, out[5] what is there after the second.
+ */
+static uint64_t guest_tpidr2(uint64_t seed)
+{
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+	uint64_t was = 0, is = 0;
+
+	cpu->caught = 0;
+	WRITE_ONCE(cpu->catching, 1);
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	asm volatile("mrs %0, S3_3_C13_C0_5" : "+r" (was));
+	asm volatile("msr S3_3_C13_C0_5, %0\n isb" :: "r" (pkvm_pattern(seed, 0)) : "memory");
+	guest_mmio_store(PKVM_DEV_IPA, 1);
+	asm volatile("mrs %0, S3_3_C13_C0_5" : "+r" (is));
+	guest_report_caught();
+	guest_out(4, was);
+	guest_out(5, is);
+	return READ_ONCE(cpu->caught);
+}
+
 /* --------------------------------------------------------------- host side */
 
 FIXTURE(canary) {
@@ -456,6 +478,25 @@ TEST_F_TIMEOUT(canary, i8_exits_to_a_device, TIMEOUT)
 	});
 	ASSERT_EQ(pkvm_resume(self->vcpu), PKVM_RETURNED);
 	expect_unharmed(_metadata, self, &exits[0]);
+}
+
+/* The host's TPIDR2_EL0 is none of the guest's business, nor the other way round. */
+TEST_F_TIMEOUT(canary, i8_thread_pointer_of_sme, TIMEOUT)
+{
+	const struct exit e = { .name = "msr tpidr2", .ec = EC_DABT_LOW, .mmio = true,
+				.iflags = KHH_IFLAGS_INCREMENT, .shown = 1, .x = { 1 } };
+
+	ASSERT_EQ(pkvm_call(self->vcpu, guest_tpidr2, self->seed), PKVM_EXIT);
+	khh_step(self->vcpu);
+	enter(self, KHV_FILL, KHH_IFLAGS_INCREMENT, 0);
+	expect_exit(_metadata, self, &e);
+	enter(self, KHV_FILL, KHH_IFLAGS_INCREMENT, 0);
+	ASSERT_EQ(pkvm_resume(self->vcpu), PKVM_RETURNED);
+	/* Undefined, or nothing that anybody left there. */
+	TH_LOG("%lu exceptions, host %#llx", self->vcpu->ret, self->live[0].sys[19]);
+	EXPECT_TRUE(self->vcpu->ret == 0 || self->vcpu->ret == 3);
+	EXPECT_EQ(self->vcpu->out[4], 0);
+	EXPECT_EQ(self->vcpu->out[5], 0);
 }
 
 /* The host may not answer as it likes: these are to end in an exception. */

@@ -106,6 +106,36 @@ static uint64_t guest_gic_cpu_interface(void)
 	return guest_report_caught();
 }
 
+#define TRY_APR(bit, reg)							\
+do {										\
+	cpu->caught = 0;							\
+	asm volatile("mrs %0, " #reg : "=r" (val));				\
+	seen |= (uint64_t)!READ_ONCE(cpu->caught) << (bit);			\
+	cpu->caught = 0;							\
+	asm volatile("msr " #reg ", xzr\n isb" ::: "memory");			\
+	written |= (uint64_t)!READ_ONCE(cpu->caught) << (bit);			\
+} while (0)
+
+/* Which active priorities registers can be read, and (in out[4]) written. */
+static uint64_t guest_active_priorities(void)
+{
+	struct pkvm_guest_cpu *cpu = guest_cpu();
+	uint64_t val, seen = 0, written = 0;
+
+	WRITE_ONCE(cpu->catching, 1);
+	TRY_APR(0, S3_0_C12_C8_4);
+	TRY_APR(1, S3_0_C12_C8_5);
+	TRY_APR(2, S3_0_C12_C8_6);
+	TRY_APR(3, S3_0_C12_C8_7);
+	TRY_APR(4, S3_0_C12_C9_0);
+	TRY_APR(5, S3_0_C12_C9_1);
+	TRY_APR(6, S3_0_C12_C9_2);
+	TRY_APR(7, S3_0_C12_C9_3);
+	guest_report_caught();
+	guest_out(4, written);
+	return seen;
+}
+
 /* A load or a store of 2, 4 or 8 bytes; returns the number of exceptions. */
 static uint64_t guest_try_unaligned(uint64_t addr, uint64_t size, uint64_t store, uint64_t val)
 {
@@ -727,6 +757,30 @@ TEST_F_TIMEOUT(regs, i10_gic_cpu_interface, TIMEOUT)
 		EXPECT_EQ(vcpus[i]->out[5], 0xf0);
 		EXPECT_EQ(vcpus[i]->out[6], 1);
 		EXPECT_EQ(vcpus[i]->out[7], NO_IRQ);
+	}
+	pkvm_vm_free(ordinary);
+}
+
+/*
+ * A CPU interface may have more bits of priority than its virtual one. Of the registers
+ * for those EL2 has none.
+ */
+TEST_F_TIMEOUT(regs, i5_active_priorities, TIMEOUT)
+{
+	struct pkvm_opts opts = { .ordinary = true };
+	struct pkvm_vm *ordinary = pkvm_vm_create(&opts);
+	struct pkvm_vcpu *vcpus[] = { self->vcpu, pkvm_vcpu0(ordinary) };
+	uint64_t seen;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vcpus); i++) {
+		seen = pkvm_must(vcpus[i], guest_active_priorities);
+		EXPECT_EQ(seen, vcpus[i]->out[4]);
+		TH_LOG("%s guest: %#lx", i ? "ordinary" : "protected", seen);
+		/* The first of each group, and the second not without. */
+		EXPECT_EQ(seen & 0x11, 0x11);
+		EXPECT_TRUE(!(seen & 0xcc) || (seen & 0x22) == 0x22);
+		pkvm_must(vcpus[i], guest_gic_cpu_interface);
 	}
 	pkvm_vm_free(ordinary);
 }

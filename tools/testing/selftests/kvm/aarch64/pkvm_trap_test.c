@@ -417,7 +417,7 @@ static const struct allowed writable[] = {
 
 /*
  * What HCR_EL2.TIDCP traps, and FEAT_FGT on a CPU with SME, but not in QEMU. There all
- * are constants but TPIDR2_EL0, which nobody else uses.
+ * are constants but TPIDR2_EL0, which is 0 at each entry.
  */
 static const struct allowed emulated[] = {
 	MANY(3, 0, 11, 0, 0, 15, 7, "the implementation's: C"),
@@ -425,7 +425,7 @@ static const struct allowed emulated[] = {
 	MANY(3, 1, 11, 0, 0, 15, 7, "the implementation's: C"),
 	MANY(3, 1, 15, 0, 0, 15, 7, "the implementation's: C"),
 	ONE(3, 0, 1, 2, 4, "SMPRI: C"),
-	ONE(3, 3, 13, 0, 5, "TPIDR2_EL0: not used"),
+	ONE(3, 3, 13, 0, 5, "TPIDR2_EL0: S"),
 };
 
 static bool is_emulated(void)

@@ -181,6 +181,12 @@ static noinline void read_q(u64 *q)
 		     : "+r" (q) :: "memory");
 }
 
+/* Known to the kernel or not. */
+static bool has_tpidr2(void)
+{
+	return read_sysreg(id_aa64pfr1_el1) & ID_AA64PFR1_EL1_SME_MASK;
+}
+
 static noinline void read_live(struct khv_live *l)
 {
 	read_q(l->q);
@@ -220,6 +226,7 @@ static noinline void read_live(struct khv_live *l)
 	l->sys[16] = read_sysreg(par_el1);
 	l->sys[17] = read_sysreg(cntkctl_el1);
 	l->sys[18] = read_sysreg(mdscr_el1);
+	l->sys[19] = has_tpidr2() ? read_sysreg_s(SYS_TPIDR2_EL0) : 0;
 }
 
 /* ------------------------------------------------------------------ one exit */
@@ -242,11 +249,16 @@ static void enter_once(struct kvm_vcpu *vcpu, struct khv_run *args, struct attem
 		       u64 seed)
 {
 	unsigned long flags;
+	u64 tpidr2 = 0;
 
 	local_irq_save(flags);
 	copy_ranges(a->saved, vcpu);
+	if (has_tpidr2())
+		tpidr2 = read_sysreg_s(SYS_TPIDR2_EL0);
 	if (args->flags & KHV_FILL) {
 		fill(vcpu, seed);
+		if (has_tpidr2())
+			write_sysreg_s(~seed, SYS_TPIDR2_EL0);
 		/* No SError, and no interrupt for the sake of the list registers. */
 		vcpu->arch.hcr_el2 &= ~HCR_VSE;
 		vcpu->arch.hcr_el2 |= HCR_TWI | HCR_TWE;
@@ -269,6 +281,8 @@ static void enter_once(struct kvm_vcpu *vcpu, struct khv_run *args, struct attem
 	read_live(&a->live[1]);
 	memcpy(a->after, vcpu, sizeof(*vcpu));
 	copy_ranges(vcpu, a->saved);
+	if (has_tpidr2())
+		write_sysreg_s(tpidr2, SYS_TPIDR2_EL0);
 	/* The answer was given. */
 	vcpu->arch.iflags &= ~IFLAGS_ANSWER;
 	local_irq_restore(flags);

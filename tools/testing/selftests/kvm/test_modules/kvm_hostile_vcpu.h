@@ -40,7 +40,7 @@ struct khv_change {
 #define KHV_MAX_CHANGES		64
 #define KHV_NR_Q		64
 #define KHV_NR_KEYS		10
-#define KHV_NR_SYS		19
+#define KHV_NR_SYS		20
 
 /* What the host finds in the CPU itself when EL2 returns. */
 struct khv_live {

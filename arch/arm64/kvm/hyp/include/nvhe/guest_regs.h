@@ -15,6 +15,13 @@ static inline struct pkvm_hyp_vcpu *to_pkvm_hyp_vcpu(struct kvm_vcpu *vcpu)
 	return container_of(vcpu, struct pkvm_hyp_vcpu, vcpu);
 }
 
+/* TPIDR2_EL0, which comes with SME, without the trap that comes with it, too. */
+static inline bool cpu_has_open_tpidr2(void)
+{
+	return !cpus_have_final_cap(ARM64_HAS_FGT) &&
+	       (read_sysreg_s(SYS_ID_AA64PFR1_EL1) & ID_AA64PFR1_EL1_SME_MASK);
+}
+
 /* guest_regs.c */
 int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 			     const struct kvm_vcpu *host_vcpu);
@@ -31,6 +38,8 @@ void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr);
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu);
 void pkvm_bar_sme(void);
+void pkvm_close_tpidr2(void);
+void pkvm_reopen_tpidr2(void);
 void pkvm_leave_vcpu_for_panic(void);
 
 /* ordinary_regs.c */
