@@ -108,12 +108,14 @@ static uint64_t guest_gic_cpu_interface(void)
 
 #define TRY_APR(bit, reg)							\
 do {										\
+	const unsigned int _bit = (bit);					\
+										\
 	cpu->caught = 0;							\
 	asm volatile("mrs %0, " #reg : "=r" (val));				\
-	seen |= (uint64_t)!READ_ONCE(cpu->caught) << (bit);			\
+	seen |= (uint64_t)!READ_ONCE(cpu->caught) << _bit;			\
 	cpu->caught = 0;							\
 	asm volatile("msr " #reg ", xzr\n isb" ::: "memory");			\
-	written |= (uint64_t)!READ_ONCE(cpu->caught) << (bit);			\
+	written |= (uint64_t)!READ_ONCE(cpu->caught) << _bit;			\
 } while (0)
 
 /* Which active priorities registers can be read, and (in out[4]) written. */
