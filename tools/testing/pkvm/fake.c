@@ -1037,6 +1037,7 @@ u64 *fake_el1_reg(enum fake_sysreg reg)
 {
 	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
 
+	check(reg != SYS_PMSCR || monitors->dfr0 & ID_AA64DFR0_EL1_PMSVer_MASK);
 	/* As long as accesses of the host trap, it may be EL3's. */
 	check(reg != SYS_TRFCR || (monitors->dfr0 & ID_AA64DFR0_EL1_TraceFilt_MASK &&
 				   !(monitors->mdcr & MDCR_EL2_TTRF)));
@@ -1064,6 +1065,20 @@ u64 *fake_sysreg(u32 reg)
 		check(monitors->dfr0 & ID_AA64DFR0_EL1_PMUVer_MASK);
 		return &monitors->pmcr;
 	}
+	if (reg == SYS_PMBIDR_EL1 || reg == SYS_PMBLIMITR_EL1) {
+		check(monitors->dfr0 & ID_AA64DFR0_EL1_PMSVer_MASK);
+		if (reg == SYS_PMBIDR_EL1)
+			return &monitors->pmbidr;
+		check(!(monitors->pmbidr & PMBIDR_EL1_P));
+		return &monitors->pmblimitr;
+	}
+	if (reg == SYS_TRBIDR_EL1 || reg == SYS_TRBLIMITR_EL1) {
+		check(monitors->dfr0 & ID_AA64DFR0_EL1_TraceBuffer_MASK);
+		if (reg == SYS_TRBIDR_EL1)
+			return &monitors->trbidr;
+		check(!(monitors->trbidr & TRBIDR_EL1_P));
+		return &monitors->trblimitr;
+	}
 	if (reg == SYS_ID_AA64PFR0_EL1)
 		return &mpam->pfr0;
 	if (reg == SYS_ID_AA64PFR1_EL1)
@@ -1076,6 +1091,25 @@ u64 *fake_sysreg(u32 reg)
 	check(reg == SYS_MPAMHCR_EL2 && mpam->idr & BIT(17));
 
 	return &mpam->mpamhcr;
+}
+
+/* PSB CSYNC: nothing new is made, and the unit can still write. */
+void fake_drain_samples(void)
+{
+	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
+
+	check(!fake_el1[SYS_PMSCR] && monitors->pmblimitr & PMBLIMITR_EL1_E);
+	monitors->samples_drained++;
+}
+
+/* TSB CSYNC, the same. */
+void fake_drain_trace(void)
+{
+	struct fake_monitors *monitors = &fake_monitors[fake_cpu];
+
+	check((monitors->mdcr & MDCR_EL2_TTRF || !fake_el1[SYS_TRFCR]) &&
+	      monitors->trblimitr & TRBLIMITR_EL1_E);
+	monitors->trace_drained++;
 }
 
 static void *hyp_zalloc(void *arg)

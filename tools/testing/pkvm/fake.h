@@ -126,6 +126,9 @@ extern struct fake_rndr {
 /* What each CPU has that sees what runs there. */
 extern struct fake_monitors {
 	u64 dfr0, pmcr, mdcr;
+	u64 pmbidr, pmblimitr, trbidr, trblimitr;
+	/* How often what they have was written while they were on, and made nothing new. */
+	unsigned int samples_drained, trace_drained;
 	bool sme_barred;
 } fake_monitors[FAKE_CPUS];
 /* What the proxy of FF-A has for its buffers. */

@@ -13,6 +13,7 @@
 
 #include <nvhe/guest_monitor.h>
 #include <nvhe/guest_mpam.h>
+#include <nvhe/host_buffers.h>
 #include <nvhe/host_smc.h>
 #include <nvhe/leaf.h>
 
@@ -1063,6 +1064,64 @@ static void test_monitors(void)
 	fake_cpu = 0;
 }
 
+/* What the CPU writes for the host, with these in use, while a guest's tables are loaded. */
+static void buffers_switch(u64 pmblimitr, u64 pmscr, u64 trblimitr, u64 trfcr)
+{
+	struct fake_monitors *cpu = &fake_monitors[fake_cpu];
+	bool traces = !(cpu->mdcr & MDCR_EL2_TTRF);
+
+	cpu->pmblimitr = pmblimitr;
+	cpu->trblimitr = trblimitr;
+	cpu->samples_drained = 0;
+	cpu->trace_drained = 0;
+	fake_el1[SYS_PMSCR] = pmscr;
+	fake_el1[SYS_TRFCR] = trfcr;
+	pkvm_stop_host_buffers();
+	check(cpu->pmblimitr == (pmblimitr & ~1UL) && cpu->trblimitr == (trblimitr & ~1UL));
+	check(cpu->samples_drained == (pmblimitr & 1) && cpu->trace_drained == (trblimitr & 1));
+	check(fake_el1[SYS_PMSCR] == (pmblimitr & 1 ? 0 : pmscr));
+	check(fake_el1[SYS_TRFCR] == (trblimitr & 1 && traces ? 0 : trfcr));
+	pkvm_resume_host_buffers();
+	check(cpu->pmblimitr == pmblimitr && cpu->trblimitr == trblimitr);
+	check(fake_el1[SYS_PMSCR] == pmscr && fake_el1[SYS_TRFCR] == trfcr);
+}
+
+/* No CPU of QEMU has such buffers. Registers that the CPU has not are a bug. */
+static void test_buffers(void)
+{
+	const u64 samples = 2UL << 32, trace = 1UL << 44 | 1UL << 40;
+	const u64 traces = 0x18UL << 26 | 1UL << 25 | 3UL << 20 | 1UL << 17 | 1UL << 10 |
+			   2UL << 1;
+	const u64 limit = 0x1234567890001000;
+	struct fake_monitors *cpu = &fake_monitors[1];
+
+	fake_cpu = 1;
+	monitors_boot(0);
+	buffers_switch(0, 0, 0, 0);
+	monitors_boot(samples);
+	buffers_switch(limit, 3, 0, 0);
+	buffers_switch(limit | 1, 3, 0, 0);
+	/* What was on a moment ago is not turned on again. */
+	buffers_switch(limit, 3, 0, 0);
+	monitors_boot(trace);
+	buffers_switch(0, 0, limit, 3);
+	/* Without a use of TRFCR_EL1 it is not looked at. */
+	buffers_switch(0, 0, limit | 1, 3);
+	check(pkvm_host_begins_to_trace(traces));
+	buffers_switch(0, 0, limit | 1, 3);
+	buffers_switch(0, 0, limit | 1, 0);
+	buffers_switch(0, 0, limit, 3);
+	monitors_boot(samples | trace);
+	check(pkvm_host_begins_to_trace(traces));
+	buffers_switch(limit | 1, 3, limit | 3, 0x43);
+	/* EL3 has them. */
+	monitors_boot(samples | trace);
+	cpu->pmbidr = 1 << 4;
+	cpu->trbidr = 1 << 4;
+	buffers_switch(0, 0, 0, 0);
+	fake_cpu = 0;
+}
+
 /* Services that serve their caller at its own exception level would serve EL2. */
 static void test_host_smc(void)
 {
@@ -1099,7 +1158,7 @@ static const struct unit tests[] = {
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(finalize_stops),
-	T(two_guests), T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(host_smc), T_ONCE(walk),
+	T(two_guests), T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(buffers), T_ONCE(host_smc), T_ONCE(walk),
 	T_ONCE(walk_ffa),
 };
 

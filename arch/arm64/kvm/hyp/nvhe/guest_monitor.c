@@ -5,7 +5,7 @@
  *
  * Owns PMCR_EL0 and TRFCR_EL1 while such a guest runs, and MDCR_EL2.TTRF while the host
  * does. The guest itself reaches none of it: MDCR_EL2 of guest_regs.c. Samples
- * (FEAT_SPE) and the buffer of TRBE are debug-sr.c's. Records of branches (FEAT_BRBE)
+ * (FEAT_SPE) and the buffer of TRBE are host_buffers.c's. Records of branches (FEAT_BRBE)
  * are nobody's: the fine-grained traps keep the host from them too. Activity monitors
  * (FEAT_AMU) go on: EL3 alone can stop them.
  */
@@ -80,10 +80,20 @@ bool pkvm_host_begins_to_trace(u64 esr)
 }
 
 /**
+ * pkvm_host_traces() - Has the host TRFCR_EL1 in use on this CPU?
+ *
+ * Return: true if so. Otherwise nothing is traced, and the register may be EL3's.
+ */
+bool pkvm_host_traces(void)
+{
+	return this_cpu_ptr(&host_monitors)->traces;
+}
+
+/**
  * pkvm_stop_monitors() - Stop what would tell the host of what a guest does.
  *
  * On the way to a protected guest, with the host's registers of EL1 still there. The
- * trace need not go to TRBE, whose buffer debug-sr.c drains. In force at the guest's
+ * trace need not go to TRBE, whose buffer host_buffers.c drains. In force at the guest's
  * first instruction, as the return to it synchronises the context. Nothing is written
  * of what is off already, as it most often is.
  *

@@ -45,6 +45,8 @@
 #include <nvhe/guest_monitor.h>
 #include <nvhe/guest_regs.h>
 #include <nvhe/guest_stage2.h>
+#include <nvhe/host_buffers.h>
+#include <nvhe/mm.h>
 #include <nvhe/vm_table.h>
 
 /* SCTLR_EL1 as KVM resets it: MMU and caches off, the RES1 bits of Armv8.0. */
@@ -393,30 +395,6 @@ void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu)
 		WRITE_ONCE(host_if->vgic_lr[i], hyp_if->vgic_lr[i]);
 }
 
-/**
- * pkvm_flush_debug_flags() - Which of the host's buffers must be drained.
- * @vcpu: EL2's vCPU, protected or not, about to run.
- *
- * The host's SPE and TRBE may be on. Their buffers are described by the host's
- * translation tables, so they must be drained before the guest's are loaded,
- * whether or not the host says that they are in use.
- */
-void pkvm_flush_debug_flags(struct kvm_vcpu *vcpu)
-{
-	u64 dfr0 = read_sysreg(id_aa64dfr0_el1);
-
-	vcpu_clear_flag(vcpu, DEBUG_STATE_SAVE_SPE);
-	vcpu_clear_flag(vcpu, DEBUG_STATE_SAVE_TRBE);
-
-	if (FIELD_GET(ID_AA64DFR0_EL1_PMSVer_MASK, dfr0) &&
-	    !(read_sysreg_s(SYS_PMBIDR_EL1) & PMBIDR_EL1_P))
-		vcpu_set_flag(vcpu, DEBUG_STATE_SAVE_SPE);
-
-	if (FIELD_GET(ID_AA64DFR0_EL1_TraceBuffer_MASK, dfr0) &&
-	    !(read_sysreg_s(SYS_TRBIDR_EL1) & TRBIDR_EL1_P))
-		vcpu_set_flag(vcpu, DEBUG_STATE_SAVE_TRBE);
-}
-
 static void flush_traps(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
 	struct kvm_vcpu *host_vcpu = hyp_vcpu->host_vcpu;
@@ -724,7 +702,6 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	fpsimd_sve_flush();
 	vcpu->arch.iflags = 0;
-	pkvm_flush_debug_flags(vcpu);
 	flush_traps(hyp_vcpu);
 	flush_answer(hyp_vcpu);
 	/* Protected guests have GICv3 only. */
@@ -733,11 +710,13 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	/* Time is the CPU's: the host can neither move nor stop it. */
 	write_sysreg(0, cntvoff_el2);
 	flush_vtimer(vcpu);
+	pkvm_stop_host_buffers();
 	pkvm_stop_monitors();
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
 	pkvm_resume_monitors();
+	pkvm_resume_host_buffers();
 	sync_vtimer(vcpu);
 	fpsimd_sve_sync(vcpu);
 	sync_host_vcpu(hyp_vcpu, exit_code);
@@ -761,15 +740,26 @@ void pkvm_bar_sme(void)
 /* What the host had in a register that no guest is promised. */
 static DEFINE_PER_CPU(u64, host_tpidr2);
 
+/*
+ * The register comes with SME, which implies FEAT_FGT, whose trap closes it: see
+ * guest_init_fgu(). But emulators have CPUs with the one and without the other.
+ */
+static bool has_open_tpidr2(void)
+{
+	return !cpus_have_final_cap(ARM64_HAS_FGT) &&
+	       (read_sysreg_s(SYS_ID_AA64PFR1_EL1) & ID_AA64PFR1_EL1_SME_MASK);
+}
+
 /**
- * pkvm_close_tpidr2() - Take TPIDR2_EL0 out of a guest's sight.
+ * pkvm_close_tpidr2() - Take TPIDR2_EL0 out of a guest's sight, if nothing else does.
  *
- * On the way to a guest, for a CPU where cpu_has_open_tpidr2(). The Arm architecture has
- * none: SME implies FEAT_FGT, whose trap closes the register (see guest_init_fgu()). But
- * emulators have them. Each time it runs, the guest finds 0 there.
+ * On the way to a guest of either kind, which finds 0 there each time it runs.
  */
 void pkvm_close_tpidr2(void)
 {
+	if (!has_open_tpidr2())
+		return;
+
 	*this_cpu_ptr(&host_tpidr2) = read_sysreg_s(SYS_TPIDR2_EL0);
 	write_sysreg_s(0, SYS_TPIDR2_EL0);
 }
@@ -781,6 +771,9 @@ void pkvm_close_tpidr2(void)
  */
 void pkvm_reopen_tpidr2(void)
 {
+	if (!has_open_tpidr2())
+		return;
+
 	write_sysreg_s(*this_cpu_ptr(&host_tpidr2), SYS_TPIDR2_EL0);
 }
 
@@ -810,4 +803,8 @@ void pkvm_leave_vcpu_for_panic(void)
 		vcpu_clear_flag(vcpu, VCPU_INITIALIZED);
 
 	fpsimd_sve_drop();
+
+	/* The next page that EL2 shows itself there must not be the last one still. */
+	if (static_branch_likely(&kvm_protected_mode_initialized))
+		hyp_fixmap_unmap();
 }

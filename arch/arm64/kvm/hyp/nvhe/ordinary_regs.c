@@ -31,6 +31,7 @@
 
 #include <nvhe/guest_monitor.h>
 #include <nvhe/guest_regs.h>
+#include <nvhe/host_buffers.h>
 #include <nvhe/mem_protect.h>
 #include <nvhe/vm_table.h>
 
@@ -438,16 +439,17 @@ int pkvm_run_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	}
 
 	fpsimd_sve_flush();
-	pkvm_flush_debug_flags(vcpu);
 	pkvm_flush_ptrauth(vcpu);
 	flush_pmu_events(vcpu, host_vcpu);
 	vcpu->arch.mdcr_el2 = ordinary_mdcr(host_vcpu);
 	vcpu->arch.vsesr_el2 = READ_ONCE(host_vcpu->arch.vsesr_el2) & HOST_VSESR_MASK;
 	vcpu->arch.debug_ptr = ordinary_debug_ptr(host_vcpu);
 	flush_vgic(hyp_vcpu);
+	pkvm_stop_host_buffers();
 
 	exit_code = __kvm_vcpu_run(vcpu);
 
+	pkvm_resume_host_buffers();
 	used_fp = guest_owns_fp_regs();
 	fpsimd_sve_sync(vcpu);
 	if (used_fp)

@@ -126,6 +126,8 @@ extern struct fake_features fake_features;
 #define ARM64_KVM_HVHE				2
 #define ARM64_WORKAROUND_AMPERE_AC03_CPU_38	3
 #define ARM64_WORKAROUND_SPECULATIVE_AT		4
+#define ARM64_WORKAROUND_2064142		5
+#define ARM64_WORKAROUND_2038923		6
 #define cpus_have_final_cap(c)	((c) == ARM64_HAS_STAGE2_FWB && fake_features.fwb)
 #define system_supports_lpa2()	fake_features.lpa2
 #define system_supports_tlb_range()	fake_features.tlb_range
@@ -157,6 +159,10 @@ static inline u32 id_aa64mmfr0_parange_to_phys_shift(int parange)
 #undef wmb
 #define wmb()			barrier()
 #define isb()			barrier()
+void fake_drain_samples(void);
+void fake_drain_trace(void);
+#define psb_csync()		fake_drain_samples()
+#define tsb_csync()		fake_drain_trace()
 #define ALTERNATIVE(...)	""
 
 #define kvm_call_hyp(f, ...)	f(__VA_ARGS__)
@@ -207,7 +213,7 @@ void fake_tlbi_hyp(unsigned long va);
 
 /* System registers */
 enum fake_sysreg {
-	SYS_SCTLR, SYS_VBAR, SYS_ESR, SYS_FAR, SYS_ELR, SYS_SPSR, SYS_TRFCR,
+	SYS_SCTLR, SYS_VBAR, SYS_ESR, SYS_FAR, SYS_ELR, SYS_SPSR, SYS_TRFCR, SYS_PMSCR,
 	hcr_el2, vttbr_el2,
 	FAKE_SYSREGS
 };

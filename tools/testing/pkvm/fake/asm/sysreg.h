@@ -8,7 +8,9 @@
 #define ID_AA64DFR0_EL1_PMUVer_MASK	GENMASK(11, 8)
 #define ID_AA64DFR0_EL1_PMUVer_NI	0
 #define ID_AA64DFR0_EL1_PMUVer_IMP_DEF	15
+#define ID_AA64DFR0_EL1_PMSVer_MASK	GENMASK(35, 32)
 #define ID_AA64DFR0_EL1_TraceFilt_MASK	GENMASK(43, 40)
+#define ID_AA64DFR0_EL1_TraceBuffer_MASK	GENMASK(47, 44)
 #define ID_AA64MMFR0_EL1_PARANGE_SHIFT	0
 #define ID_AA64MMFR0_EL1_PARANGE_48	5
 #define ID_AA64MMFR0_EL1_PARANGE_52	6
@@ -31,6 +33,14 @@
 #define SYS_PMCR_EL0			sys_reg(3, 3, 9, 12, 0)
 #define SYS_MDCR_EL2			sys_reg(3, 4, 1, 1, 1)
 #define SYS_TRFCR_EL1			sys_reg(3, 0, 1, 2, 1)
+#define SYS_PMBLIMITR_EL1		sys_reg(3, 0, 9, 10, 0)
+#define PMBLIMITR_EL1_E			BIT(0)
+#define SYS_PMBIDR_EL1			sys_reg(3, 0, 9, 10, 7)
+#define PMBIDR_EL1_P			BIT(4)
+#define SYS_TRBLIMITR_EL1		sys_reg(3, 0, 9, 11, 0)
+#define TRBLIMITR_EL1_E			BIT(0)
+#define SYS_TRBIDR_EL1			sys_reg(3, 0, 9, 11, 7)
+#define TRBIDR_EL1_P			BIT(4)
 #define SYS_MPAMHCR_EL2			sys_reg(3, 4, 10, 4, 0)
 #define SYS_MPAM2_EL2			sys_reg(3, 4, 10, 5, 0)
 

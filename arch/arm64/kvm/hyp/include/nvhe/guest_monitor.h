@@ -8,6 +8,7 @@
 bool pkvm_cpu_has_counters(void);
 void pkvm_init_monitors(void);
 bool pkvm_host_begins_to_trace(u64 esr);
+bool pkvm_host_traces(void);
 void pkvm_stop_monitors(void);
 void pkvm_resume_monitors(void);
 

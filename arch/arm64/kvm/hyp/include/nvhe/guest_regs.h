@@ -15,13 +15,6 @@ static inline struct pkvm_hyp_vcpu *to_pkvm_hyp_vcpu(struct kvm_vcpu *vcpu)
 	return container_of(vcpu, struct pkvm_hyp_vcpu, vcpu);
 }
 
-/* TPIDR2_EL0, which comes with SME, without the trap that comes with it, too. */
-static inline bool cpu_has_open_tpidr2(void)
-{
-	return !cpus_have_final_cap(ARM64_HAS_FGT) &&
-	       (read_sysreg_s(SYS_ID_AA64PFR1_EL1) & ID_AA64PFR1_EL1_SME_MASK);
-}
-
 /* guest_regs.c */
 int pkvm_init_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu,
 			     const struct kvm_vcpu *host_vcpu);
@@ -31,7 +24,6 @@ void pkvm_reset_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu, u64 pc, u64 x0,
 			       bool be);
 struct vgic_v3_cpu_if *pkvm_host_cpu_if(struct vgic_v3_cpu_if *cpu_if);
 void pkvm_flush_ptrauth(struct kvm_vcpu *vcpu);
-void pkvm_flush_debug_flags(struct kvm_vcpu *vcpu);
 void pkvm_flush_vgic(struct pkvm_hyp_vcpu *hyp_vcpu, u32 sre);
 void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu);
