@@ -141,6 +141,19 @@ static const struct guest_page_ops guest_page_ops = {
 	.memory_failure		= page_broke,
 };
 
+/* A CPU may have been left without stage 2, when the host lost its privileges. */
+static bool refused __ro_after_init;
+
+/**
+ * pkvm_refuse_guests() - There will be no protected guests.
+ *
+ * At boot, when EL2 protects none after all.
+ */
+void __init pkvm_refuse_guests(void)
+{
+	refused = true;
+}
+
 /**
  * pkvm_init_host_vm() - Decide what kind of VM this is.
  * @kvm: the VM under creation.
@@ -156,7 +169,7 @@ int pkvm_init_host_vm(struct kvm *kvm, unsigned long type)
 
 	if (!(type & KVM_VM_TYPE_ARM_PROTECTED))
 		return 0;
-	if (!is_pkvm_initialized())
+	if (!is_pkvm_initialized() || refused)
 		return -EINVAL;
 
 	pr_warn_once("kvm: protected guests are not protected from devices that access memory by themselves\n");
