@@ -21,6 +21,7 @@
 
 #include <sanitizer/asan_interface.h>
 
+#include <nvhe/guest_monitor.h>
 #include <nvhe/guest_regs.h>
 
 #include "fake.h"
@@ -946,8 +947,9 @@ void pkvm_destroy_ordinary_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 	fake_live_vcpus--;
 }
 
-void pkvm_bar_sme(void)
+void pkvm_init_cpu(void)
 {
+	pkvm_init_monitors();
 	fake_monitors[fake_cpu].sme_barred = true;
 }
 
@@ -1204,6 +1206,8 @@ void fake_boot(const struct fake_features *features)
 	check(!host_stage2_set_owner_locked(MEM0, EL2_SIZE, PKVM_ID_HYP));
 	hyp_spin_unlock(&host_mmu.lock);
 	pkvm_hyp_vm_table_init(el2_ptr(phys));
+	for (int i = 0; i < FAKE_CPUS; i++)
+		kvm_init_params[i].hcr_el2 |= HCR_VM;
 	kvm_protected_mode_initialized = true;
 	spmc_boot();
 	check(!hyp_ffa_init(fake_ffa_pages));

@@ -89,6 +89,13 @@ static void set_owner(u64 phys, u64 nr, enum owner owner)
 		*mpage(phys) = (struct mpage) { .owner = owner };
 }
 
+/* What one owner has executed no other one finds in a cache of instructions. */
+static void check_no_code(u64 phys)
+{
+	if (fake_icache[page_index(phys)] != fake_now)
+		die("the page %#lx changed hands with old instructions", phys);
+}
+
 static void check_scrubbed(u64 phys, u64 size, bool link)
 {
 	for (; size; size -= PAGE_SIZE, phys += PAGE_SIZE) {
@@ -100,6 +107,8 @@ static void check_scrubbed(u64 phys, u64 size, bool link)
 		}
 		if ((link ? fake_cleaned : fake_cleared)[page_index(phys)] != fake_now)
 			die("the page %#lx came back without being cleaned", phys);
+		if (!link)
+			check_no_code(phys);
 	}
 }
 
@@ -809,8 +818,7 @@ long op_donate_guest(u64 pfn, u64 gfn, u64 nr)
 		};
 		vm->nr_pages++;
 		check_synced(phys);
-		if (fake_icache[page_index(phys)] != fake_now)
-			die("the page %#lx went to a guest with old instructions", phys);
+		check_no_code(phys);
 		page_write(phys);
 	}
 	if (host_mc()->head != left.head || host_mc()->nr_pages != left.nr_pages)
@@ -864,6 +872,7 @@ long op_guest_share(u64 ipa)
 	ret = __pkvm_guest_share_host(loaded_vcpu(), ipa);
 	if (!want) {
 		check_synced(s->phys);
+		check_no_code(s->phys);
 		s->shared = true;
 		mpage(s->phys)->lent = true;
 	}

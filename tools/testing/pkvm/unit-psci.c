@@ -875,6 +875,17 @@ static void test_host_psci_cpu_on(void)
 	is(psci(on, fake_mpidr(1), 0x8000, 1), PSCI_RET_INVALID_PARAMS);
 	check(!psci_calls);
 
+	/* One that has no stage 2 for the host, as EL2 was set up without it. */
+	kvm_init_params[2].hcr_el2 &= ~HCR_VM;
+	is(psci(on, AFF(2), 0x8000, 1), PSCI_RET_DENIED);
+	check(!psci_calls);
+	kvm_protected_mode_initialized = false;
+	is(psci(on, AFF(2), 0x8000, 1), 0);
+	kvm_protected_mode_initialized = true;
+	kvm_init_params[2].hcr_el2 |= HCR_VM;
+	comes_back(2, true, 0x8000, 1);
+	psci_calls = 0;
+
 	/* Firmware starts it at EL2's entry, with EL2's words, not the host's. */
 	is(psci(on, AFF(1), 0x8000, 11), 0);
 	check(psci_calls == 1 && psci_seen[0] == on && psci_seen[1] == AFF(1));

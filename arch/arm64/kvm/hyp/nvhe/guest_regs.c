@@ -725,16 +725,22 @@ int pkvm_run_protected_vcpu(struct pkvm_hyp_vcpu *hyp_vcpu)
 }
 
 /**
- * pkvm_bar_sme() - Keep a host whose kernel does not know SME from it, on this CPU.
+ * pkvm_init_cpu() - Make this CPU one that guests can run on.
  *
  * When the host is deprivileged, and when a CPU comes back: EL2's set-up lets a host have
  * what the CPU has. In streaming mode EL2's own use of SVE would be undefined, and only a
- * kernel that knows SME leaves that mode before it runs a vCPU.
+ * kernel that knows SME leaves that mode before it runs a vCPU. The list registers are
+ * of any value, and of those that the host does not use for a vCPU none is written.
  */
-void pkvm_bar_sme(void)
+void pkvm_init_cpu(void)
 {
+	pkvm_init_monitors();
+
 	if (!system_supports_sme())
 		cpacr_clear_set(CPACR_ELx_SMEN, 0);
+
+	if (static_branch_unlikely(&kvm_vgic_global_state.gicv3_cpuif))
+		__vgic_v3_init_lrs();
 }
 
 /* What the host had in a register that no guest is promised. */

@@ -129,7 +129,7 @@ static void clean_dcache_guest_page(void *va, size_t size)
 
 	for (i = 0; i < size; i += PAGE_SIZE) {
 		if (current_vm->kvm.arch.pkvm.enabled) {
-			guest_sync_page(__hyp_pa(va) + i);
+			guest_sync_page(__hyp_pa(va) + i, false);
 			continue;
 		}
 		__clean_dcache_guest_page(hyp_fixmap_map(__hyp_pa(va) + i), PAGE_SIZE);
@@ -522,7 +522,8 @@ int guest_stage2_poison(struct pkvm_hyp_vm *vm, u64 ipa)
  * guest_scrub_page() - Clear a page that is on its way back to the host.
  * @phys: the page; no table but EL2's maps it for a guest any more.
  *
- * Clean to the point of coherency: the host may have a non-cacheable alias.
+ * Clean to the point of coherency: the host may have a non-cacheable alias. Nor is it
+ * to find instructions of the guest's by having a CPU execute what was the guest's code.
  */
 void guest_scrub_page(phys_addr_t phys)
 {
@@ -530,12 +531,15 @@ void guest_scrub_page(phys_addr_t phys)
 
 	memset(va, 0, PAGE_SIZE);
 	kvm_flush_dcache_to_poc(va, PAGE_SIZE);
+	__invalidate_icache_guest_page(va, PAGE_SIZE);
 	hyp_fixmap_unmap();
 }
 
 /**
  * guest_sync_page() - Let a page have one value, in the caches and behind them.
  * @phys: the page, which the host cannot reach: not yet, or no more.
+ * @code: in the caches of instructions, too. A page that its guest opens may have been
+ *	code; where one is going to a guest the page tables see to that.
  *
  * The host may have a non-cacheable alias, since its stage 2 does not force a type.
  * Through it a page that the guest shares would show what the guest has overwritten
@@ -543,9 +547,13 @@ void guest_scrub_page(phys_addr_t phys)
  * line goes, what the guest has found in it. Source: Arm ARM B2.16, mismatched memory
  * attributes.
  */
-void guest_sync_page(phys_addr_t phys)
+void guest_sync_page(phys_addr_t phys, bool code)
 {
-	kvm_flush_dcache_to_poc(hyp_fixmap_map(phys), PAGE_SIZE);
+	void *va = hyp_fixmap_map(phys);
+
+	kvm_flush_dcache_to_poc(va, PAGE_SIZE);
+	if (code)
+		__invalidate_icache_guest_page(va, PAGE_SIZE);
 	hyp_fixmap_unmap();
 }
 

@@ -280,7 +280,7 @@ static int host_return_page(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, phys_addr_t
 	if (!ret)
 		ret = host_set_guest(vm, phys, ipa >> PAGE_SHIFT, 1);
 	if (!ret) {
-		guest_sync_page(phys);
+		guest_sync_page(phys, false);
 		ret = guest_stage2_set_state(vm, ipa, PKVM_PAGE_OWNED);
 	}
 
@@ -404,7 +404,7 @@ int __pkvm_guest_share_host(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa)
 		goto unlock;
 	}
 
-	guest_sync_page(phys);
+	guest_sync_page(phys, true);
 	prot = pkvm_mkstate(PKVM_HOST_MEM_PROT, PKVM_PAGE_SHARED_BORROWED);
 	ret = host_stage2_idmap_locked(phys, PAGE_SIZE, prot);
 	if (!ret)

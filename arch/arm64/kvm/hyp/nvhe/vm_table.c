@@ -233,6 +233,12 @@ void pkvm_put_hyp_vcpu(void)
 	if (!hyp_vcpu)
 		return;
 
+	/*
+	 * What the guest began here is over before the vCPU goes on elsewhere: a barrier of
+	 * its own waits there for what began there.
+	 */
+	dsb(ish);
+
 	hyp_spin_lock(&vm_table_lock);
 	hyp_vcpu->loaded = NULL;
 	*slot = NULL;

@@ -83,6 +83,11 @@ static uint64_t guest_ctr(void)
 	return read_sysreg(ctr_el0);
 }
 
+static uint64_t guest_clidr(void)
+{
+	return read_sysreg(clidr_el1);
+}
+
 /* The CPU interface of the GIC, as a kernel sets it up. */
 static uint64_t guest_gic_cpu_interface(void)
 {
@@ -787,16 +792,24 @@ TEST_F_TIMEOUT(regs, i5_active_priorities, TIMEOUT)
 	pkvm_vm_free(ordinary);
 }
 
-/* A host that called lines longer than they are would have the guest clean too few. */
+/*
+ * A host that called lines longer than they are would have the guest clean too few; one
+ * that left out a level of unification would have it clean none.
+ */
 TEST_F_TIMEOUT(regs, i8_cache_type_is_the_machines, TIMEOUT)
 {
 	const uint64_t id = KVM_ARM64_SYS_REG(SYS_CTR_EL0), dminline = 1UL << 16;
+	const uint64_t levels = KVM_ARM64_SYS_REG(SYS_CLIDR_EL1), loc = 1UL << 24;
 	struct pkvm_vm *vm = pkvm_vm_create(NULL);
-	uint64_t val;
+	uint64_t val, clidr;
 
 	EXPECT_EQ(pkvm_get_reg(pkvm_vcpu0(vm), id, &val), 0);
 	EXPECT_EQ(pkvm_set_reg(pkvm_vcpu0(vm), id, val - dminline), 0);
+	EXPECT_EQ(pkvm_get_reg(pkvm_vcpu0(vm), levels, &clidr), 0);
+	EXPECT_EQ(pkvm_set_reg(pkvm_vcpu0(vm), levels, clidr + loc), 0);
 	EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_ctr), read_sysreg(ctr_el0));
+	/* As KVM has them, without the VMM's change. */
+	EXPECT_EQ(pkvm_must(pkvm_vcpu0(vm), guest_clidr), clidr);
 	pkvm_vm_free(vm);
 }
 

@@ -29,7 +29,7 @@ void pkvm_sync_vgic(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_sync_vserror(struct pkvm_hyp_vcpu *hyp_vcpu);
 void pkvm_inject_live_sync(struct kvm_vcpu *vcpu, u64 esr);
 void pkvm_guest_abort_exit(struct kvm_vcpu *vcpu);
-void pkvm_bar_sme(void);
+void pkvm_init_cpu(void);
 void pkvm_close_tpidr2(void);
 void pkvm_reopen_tpidr2(void);
 void pkvm_leave_vcpu_for_panic(void);

@@ -39,7 +39,7 @@ int guest_stage2_set_state(struct pkvm_hyp_vm *vm, u64 ipa,
 int guest_stage2_unmap(struct pkvm_hyp_vm *vm, u64 ipa, u64 nr_pages);
 int guest_stage2_poison(struct pkvm_hyp_vm *vm, u64 ipa);
 void guest_scrub_page(phys_addr_t phys);
-void guest_sync_page(phys_addr_t phys);
+void guest_sync_page(phys_addr_t phys, bool code);
 
 int pkvm_guest_mmio_map(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
 int pkvm_guest_mmio_unmap(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa);
