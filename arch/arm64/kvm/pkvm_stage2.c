@@ -13,6 +13,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/minmax.h>
+#include <linux/sched/signal.h>
 
 #include <asm/kvm_arm.h>
 #include <asm/kvm_asm.h>
@@ -34,15 +35,13 @@ static s64 for_range(struct kvm_pgtable *pgt, enum pkvm_stage2_op op, u64 addr,
 {
 	pkvm_handle_t handle = handle_of(kvm_s2_mmu_to_kvm(pgt->mmu));
 	u64 gfn = gpa_to_gfn(addr), end = gpa_to_gfn(addr + size), nr;
-	/* To clean a page takes a hundred times as long as to change its entry. */
-	u64 max = op == PKVM_S2_FLUSH ? PKVM_MAX_PAGES_PER_CALL : PKVM_MAX_OP_PAGES;
 	s64 ret, any = 0;
 
 	if (!handle)
 		return 0;
 
 	for (; gfn < end; gfn += nr) {
-		nr = min_t(u64, end - gfn, max);
+		nr = min_t(u64, end - gfn, PKVM_MAX_OP_PAGES);
 		ret = kvm_call_hyp_nvhe(__pkvm_guest_stage2_op, handle, op, gfn, nr);
 		if (ret < 0)
 			return ret;
@@ -140,14 +139,36 @@ int pkvm_s2_wrprotect(struct kvm_pgtable *pgt, u64 addr, u64 size)
  * @addr: IPA, page-aligned.
  * @size: bytes.
  *
- * Return: 0, or what EL2 says of the range.
+ * mmu_lock is dropped now and then: the guest chooses when this is done, and the VMM how
+ * much there is, with memory behind it or without.
+ *
+ * Return: 0; -EINTR when the process is being killed; what EL2 says of the range.
  */
 int pkvm_s2_flush(struct kvm_pgtable *pgt, u64 addr, u64 size)
 {
-	if (cpus_have_final_cap(ARM64_HAS_STAGE2_FWB))
+	u64 gfn = gpa_to_gfn(addr), end = gpa_to_gfn(addr + size), nr;
+	struct kvm *kvm = kvm_s2_mmu_to_kvm(pgt->mmu);
+	pkvm_handle_t handle = handle_of(kvm);
+	s64 ret;
+
+	if (!handle || cpus_have_final_cap(ARM64_HAS_STAGE2_FWB))
 		return 0;
 
-	return for_range(pgt, PKVM_S2_FLUSH, addr, size);
+	for (; gfn < end; gfn += nr) {
+		/* To clean a page takes a hundred times as long as to change its entry. */
+		nr = min_t(u64, end - gfn, PKVM_MAX_PAGES_PER_CALL);
+		ret = kvm_call_hyp_nvhe(__pkvm_guest_stage2_op, handle, PKVM_S2_FLUSH, gfn,
+					nr);
+		if (ret < 0)
+			return ret;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		/* From here on the table is not looked at: it may be gone. */
+		cond_resched_rwlock_write(&kvm->mmu_lock);
+	}
+
+	return 0;
 }
 
 /**

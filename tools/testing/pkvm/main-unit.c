@@ -226,6 +226,9 @@ static void test_init_vm(void)
 	is(op_init_vm(host, vm, MEM0, 1, true, &ram), -ENOMEM);
 	is(op_init_vm(host, MEM0, pgd, 1, true, &ram), -ENOMEM);
 	is(op_init_vm(host, host, pgd, 1, true, &ram), -ENOMEM);
+	kvm_init_params[3].hcr_el2 &= ~HCR_VM;
+	is(op_init_vm(host, vm, pgd, 1, true, &ram), -EPERM);
+	kvm_init_params[3].hcr_el2 |= HCR_VM;
 	handle = op_init_vm(host, vm, pgd, 2, true, &ram);
 	is(handle, PKVM_HANDLE_OFFSET);
 	is(op_init_vm(host, vm, pgd, 1, true, &ram), -ENOMEM);
@@ -1158,8 +1161,8 @@ static const struct unit tests[] = {
 	T(init_vm), T(init_vm_race), T(init_vcpu), T(load), T(donate_guest), T(tables_needed),
 	T(guest_share), T(unshare_twice), T(guest_ram), T(force_reclaim), T(mmio),
 	T(share_guest), T(share_block), T(share_limits), T(unshare_stops), T(finalize_stops),
-	T(two_guests), T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(buffers), T_ONCE(host_smc), T_ONCE(walk),
-	T_ONCE(walk_ffa),
+	T(two_guests), T(recycle), T_ONCE(mpam), T_ONCE(monitors), T_ONCE(buffers),
+	T_ONCE(host_smc), T_ONCE(walk), T_ONCE(walk_ffa),
 };
 
 #define NR_OWN		ARRAY_SIZE(tests)

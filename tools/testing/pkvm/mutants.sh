@@ -71,6 +71,7 @@ mutant full-late nvhe/guest_share.c '/^static int make_room/,/^}/s/if (full)/if 
 mutant scrub-clean nvhe/guest_stage2.c '/^void guest_scrub_page/,/^}/s/kvm_flush_dcache_to_poc(va, PAGE_SIZE);//'
 mutant scrub-code nvhe/guest_stage2.c '/^void guest_scrub_page/,/^}/s/__invalidate_icache_guest_page(va, PAGE_SIZE);//'
 mutant share-code nvhe/ownership.c 's/guest_sync_page(phys, true);/guest_sync_page(phys, false);/'
+mutant vm-without-stage2 nvhe/vm_table.c 's/!(per_cpu_ptr(&kvm_init_params, cpu)->hcr_el2 & HCR_VM)/0/'
 mutant cpu-without-stage2 nvhe/psci-relay.c 's/!(init_params->hcr_el2 & HCR_VM)/0/'
 mutant scrub-early nvhe/ownership.c 's/^\tret = guest_stage2_unmap(vm, ipa, 1);$/\tguest_scrub_page(phys); ret = guest_stage2_unmap(vm, ipa, 1);/'
 mutant tlbi-unmap pgtable.c '/^static void stage2_unmap_put_pte/,/^}/s/} else if (!stage2_unmap_defer_tlb_flush(pgt)) {/} else if (0) {/'

@@ -390,6 +390,16 @@ static bool ram_makes_sense(const struct pkvm_guest_ram *ram)
 	return true;
 }
 
+static bool every_cpu_is_protected(void)
+{
+	for (int i = 0; i < FAKE_CPUS; i++) {
+		if (!(kvm_init_params[i].hcr_el2 & HCR_VM))
+			return false;
+	}
+
+	return true;
+}
+
 /**
  * op_init_vm() - The host makes a VM.
  * @host: address of its struct kvm.
@@ -431,6 +441,8 @@ long op_init_vm(u64 host, u64 vm, u64 pgd, unsigned int nr_vcpus, bool protected
 			want = -ENOMEM;
 		else if (!ram_makes_sense(ram))
 			want = -EINVAL;
+		else if (protected && !every_cpu_is_protected())
+			want = -EPERM;
 		else if (idx == MODEL_VMS || !IS_ALIGNED(pgd, pgd_size()))
 			want = -ENOMEM;
 		if (want < 0)

@@ -490,8 +490,8 @@ static void entry_abort(struct kvm_vcpu *vcpu, u8 answer, u64 x0)
 	} else if (answer & IFLAGS_INCREMENT) {
 		/*
 		 * No data is lost with a cache operation where nothing is. One on a table
-		 * walk, or that ends in another abort, is an address translation: that has
-		 * a result.
+		 * walk, or that ends in another abort (all that is mapped may be written),
+		 * is an address translation: that has a result.
 		 */
 		if (!mmio && !cm)
 			return;

@@ -539,7 +539,8 @@ void guest_scrub_page(phys_addr_t phys)
  * guest_sync_page() - Let a page have one value, in the caches and behind them.
  * @phys: the page, which the host cannot reach: not yet, or no more.
  * @code: in the caches of instructions, too. A page that its guest opens may have been
- *	code; where one is going to a guest the page tables see to that.
+ *	code. Of one that is new to a guest the page tables see to that; in one that it
+ *	gets back it has to see to its code itself.
  *
  * The host may have a non-cacheable alias, since its stage 2 does not force a type.
  * Through it a page that the guest shares would show what the guest has overwritten

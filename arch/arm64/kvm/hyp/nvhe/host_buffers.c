@@ -60,6 +60,8 @@ static void stop_samples(struct host_buffers *host)
 	dsb(nsh);
 	write_sysreg_s(limit & ~PMBLIMITR_EL1_E, SYS_PMBLIMITR_EL1);
 	isb();
+	/* What it was translating meanwhile it is done with. */
+	dsb(nsh);
 }
 
 static void stop_trace(struct host_buffers *host)
@@ -82,10 +84,9 @@ static void stop_trace(struct host_buffers *host)
 	write_sysreg_s(limit & ~TRBLIMITR_EL1_E, SYS_TRBLIMITR_EL1);
 	isb();
 	/* Erratum 2064142: it does not look at its registers until it is drained again. */
-	if (cpus_have_final_cap(ARM64_WORKAROUND_2064142)) {
+	if (cpus_have_final_cap(ARM64_WORKAROUND_2064142))
 		tsb_csync();
-		dsb(nsh);
-	}
+	dsb(nsh);
 }
 
 /**

@@ -13,6 +13,7 @@
 #include <asm/kvm_hyp.h>
 #include <asm/kvm_pkvm.h>
 
+#include <nvhe/mem_protect.h>
 #include <nvhe/memory.h>
 #include <nvhe/ownership.h>
 #include <nvhe/vm_table.h>
@@ -218,6 +219,30 @@ unlock:
 	hyp_spin_unlock(&vm_table_lock);
 
 	return ret;
+}
+
+/**
+ * pkvm_every_cpu_is_protected() - Does each CPU that may run have stage 2 for the host?
+ *
+ * One may have missed the end of EL2's set-up, and nobody knows what it does.
+ *
+ * Return: true if each CPU that EL2 has taken has it.
+ */
+bool pkvm_every_cpu_is_protected(void)
+{
+	unsigned int cpu;
+
+	/* EL2's own test of itself is before that. */
+	if (!static_branch_likely(&kvm_protected_mode_initialized))
+		return true;
+
+	for (cpu = 0; cpu < hyp_nr_cpus; cpu++) {
+		if (cpu_logical_map(cpu) != INVALID_HWID &&
+		    !(per_cpu_ptr(&kvm_init_params, cpu)->hcr_el2 & HCR_VM))
+			return false;
+	}
+
+	return true;
 }
 
 /**

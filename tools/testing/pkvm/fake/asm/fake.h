@@ -70,6 +70,7 @@ typedef struct {
 /* Each CPU has its own; the one that runs is fake_cpu. */
 #define FAKE_CPUS		4
 #define NR_CPUS			FAKE_CPUS
+#define INVALID_HWID		ULONG_MAX
 u64 cpu_logical_map(unsigned int cpu);
 /* MPIDR_EL1 (arch/arm64/include/asm/cputype.h) */
 #define MPIDR_HWID_BITMASK	0xff00ffffffUL

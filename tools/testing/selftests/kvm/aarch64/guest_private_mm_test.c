@@ -954,6 +954,8 @@ ONCE(mm, khugepaged)
 	/* As it is by itself. */
 	write_text(THP "khugepaged/scan_sleep_millisecs", "10000");
 	write_text(THP "khugepaged/alloc_sleep_millisecs", "60000");
+	write_text(THP "khugepaged/pages_to_scan", "4096");
+	write_text(THP "shmem_enabled", "never");
 }
 
 WAY(mm, process_madvise, STAYS)

@@ -594,6 +594,7 @@ struct session {
 static int do_flip_start(struct session *s, struct khv_flip *args)
 {
 	struct flipper *f;
+	int tries;
 
 	guard(mutex)(&s->lock);
 	if (s->flipper)
@@ -604,7 +605,8 @@ static int do_flip_start(struct session *s, struct khv_flip *args)
 	s->flipper = f;
 	wake_up_process(f->task);
 	/* It may be a while until its CPU has time for it. */
-	while (!READ_ONCE(f->flips) && !signal_pending(current))
+	for (tries = 0; tries < 100000 && !READ_ONCE(f->flips) && !signal_pending(current);
+	     tries++)
 		usleep_range(50, 100);
 	return 0;
 }

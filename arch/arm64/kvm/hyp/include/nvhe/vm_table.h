@@ -22,6 +22,7 @@ void remove_vm_table_entry(pkvm_handle_t handle);
 int pkvm_load_hyp_vcpu(pkvm_handle_t handle, unsigned int vcpu_idx);
 void pkvm_put_hyp_vcpu(void);
 struct pkvm_hyp_vcpu *pkvm_get_loaded_hyp_vcpu(void);
+bool pkvm_every_cpu_is_protected(void);
 
 int __pkvm_start_teardown_vm(pkvm_handle_t handle);
 int __pkvm_reclaim_guest_pages(pkvm_handle_t handle, u64 pfn, u64 gfn,
