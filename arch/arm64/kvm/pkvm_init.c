@@ -22,10 +22,9 @@ static bool __init is_off(u64 hwid, const char *method)
 {
 	int state;
 
-	if (!psci_ops.affinity_info) {
-		kvm_err("With PSCI 0.1 nobody knows whether a CPU is off\n");
+	/* PSCI 0.1 cannot tell. */
+	if (!psci_ops.affinity_info)
 		return false;
-	}
 
 	state = psci_ops.affinity_info(hwid, 0);
 
@@ -71,7 +70,7 @@ static bool __init acpi_cpus_can_be_protected(void)
 	const char *method = acpi_psci_present() ? "psci" : NULL;
 	unsigned int cpu;
 
-	/* Those too many are in the map, too. */
+	/* Those too many are in the map, too; all start as firmware says, by PSCI. */
 	for (cpu = 0; cpu < CONFIG_NR_CPUS; cpu++) {
 		u64 hwid = cpu_logical_map(cpu);
 
@@ -90,7 +89,8 @@ static bool __init acpi_cpus_can_be_protected(void)
  * in a way of its own, has no stage 2, and the host can have it do what it likes: whether
  * the kernel wants that CPU or not. And EL2 numbers CPUs without holes.
  *
- * Called when EL2 is initialised, before it is told which CPUs are online.
+ * Called when EL2 is initialised, with the CPUs online that are to be so. One that the
+ * device tree calls broken, or the MADT disabled, firmware is trusted to keep off.
  *
  * Return: true if protected mode is possible; otherwise the log says why it is not.
  */

@@ -155,6 +155,9 @@ int pkvm_s2_flush(struct kvm_pgtable *pgt, u64 addr, u64 size)
 		return 0;
 
 	for (; gfn < end; gfn += nr) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		/* To clean a page takes a hundred times as long as to change its entry. */
 		nr = min_t(u64, end - gfn, PKVM_MAX_PAGES_PER_CALL);
 		ret = kvm_call_hyp_nvhe(__pkvm_guest_stage2_op, handle, PKVM_S2_FLUSH, gfn,
@@ -162,8 +165,6 @@ int pkvm_s2_flush(struct kvm_pgtable *pgt, u64 addr, u64 size)
 		if (ret < 0)
 			return ret;
 
-		if (fatal_signal_pending(current))
-			return -EINTR;
 		/* From here on the table is not looked at: it may be gone. */
 		cond_resched_rwlock_write(&kvm->mmu_lock);
 	}

@@ -1583,8 +1583,11 @@ TEST_F_TIMEOUT(end, broken_memory, TIMEOUT)
 	if (mkdir(top, 0700) && errno != EEXIST)
 		SKIP(return, "no cgroup2");
 	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", top);
-	if (!write_text(path, "+memory"))
+	if (!write_text(path, "+memory")) {
+		rmdir(top);
 		SKIP(return, "no memory controller");
+	}
+	rmdir(dir);
 	ASSERT_EQ(mkdir(dir, 0700), 0);
 	ASSERT_EQ(pipe(told), 0);
 	pid = fork();
