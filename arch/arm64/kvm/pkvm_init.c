@@ -37,12 +37,12 @@ static bool __init is_off(u64 hwid, const char *method)
 
 static bool __init is_online_or_off(u64 hwid, const char *method)
 {
-	int cpu = hwid & ~MPIDR_HWID_BITMASK ? -EINVAL : get_logical_index(hwid);
+	if (!(hwid & ~MPIDR_HWID_BITMASK)) {
+		int cpu = get_logical_index(hwid);
 
-	if (cpu >= 0 && cpu_online(cpu))
-		return true;
-	if (!(hwid & ~MPIDR_HWID_BITMASK) && is_off(hwid, method))
-		return true;
+		if ((cpu >= 0 && cpu_online(cpu)) || is_off(hwid, method))
+			return true;
+	}
 
 	kvm_err("Protected mode needs CPU %#llx to be online, or off\n", hwid);
 	return false;

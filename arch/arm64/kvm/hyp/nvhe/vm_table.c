@@ -260,9 +260,11 @@ void pkvm_put_hyp_vcpu(void)
 
 	/*
 	 * What the guest began here is over before the vCPU goes on elsewhere: a barrier of
-	 * its own waits there for what began there.
+	 * its own waits there for what began there. An ordinary guest trusts the host, whose
+	 * switch from thread to thread sees to that.
 	 */
-	dsb(ish);
+	if (pkvm_hyp_vcpu_is_protected(hyp_vcpu))
+		dsb(ish);
 
 	hyp_spin_lock(&vm_table_lock);
 	hyp_vcpu->loaded = NULL;

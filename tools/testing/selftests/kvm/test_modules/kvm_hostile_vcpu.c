@@ -187,6 +187,17 @@ static bool has_tpidr2(void)
 	return read_sysreg(id_aa64pfr1_el1) & ID_AA64PFR1_EL1_SME_MASK;
 }
 
+static u64 read_tpidr2(void)
+{
+	return has_tpidr2() ? read_sysreg_s(SYS_TPIDR2_EL0) : 0;
+}
+
+static void write_tpidr2(u64 val)
+{
+	if (has_tpidr2())
+		write_sysreg_s(val, SYS_TPIDR2_EL0);
+}
+
 static noinline void read_live(struct khv_live *l)
 {
 	read_q(l->q);
@@ -226,7 +237,7 @@ static noinline void read_live(struct khv_live *l)
 	l->sys[16] = read_sysreg(par_el1);
 	l->sys[17] = read_sysreg(cntkctl_el1);
 	l->sys[18] = read_sysreg(mdscr_el1);
-	l->sys[19] = has_tpidr2() ? read_sysreg_s(SYS_TPIDR2_EL0) : 0;
+	l->sys[19] = read_tpidr2();
 }
 
 /* ------------------------------------------------------------------ one exit */
@@ -249,16 +260,14 @@ static void enter_once(struct kvm_vcpu *vcpu, struct khv_run *args, struct attem
 		       u64 seed)
 {
 	unsigned long flags;
-	u64 tpidr2 = 0;
+	u64 tpidr2;
 
 	local_irq_save(flags);
 	copy_ranges(a->saved, vcpu);
-	if (has_tpidr2())
-		tpidr2 = read_sysreg_s(SYS_TPIDR2_EL0);
+	tpidr2 = read_tpidr2();
 	if (args->flags & KHV_FILL) {
 		fill(vcpu, seed);
-		if (has_tpidr2())
-			write_sysreg_s(~seed, SYS_TPIDR2_EL0);
+		write_tpidr2(~seed);
 		/* No SError, and no interrupt for the sake of the list registers. */
 		vcpu->arch.hcr_el2 &= ~HCR_VSE;
 		vcpu->arch.hcr_el2 |= HCR_TWI | HCR_TWE;
@@ -281,8 +290,7 @@ static void enter_once(struct kvm_vcpu *vcpu, struct khv_run *args, struct attem
 	read_live(&a->live[1]);
 	memcpy(a->after, vcpu, sizeof(*vcpu));
 	copy_ranges(vcpu, a->saved);
-	if (has_tpidr2())
-		write_sysreg_s(tpidr2, SYS_TPIDR2_EL0);
+	write_tpidr2(tpidr2);
 	/* The answer was given. */
 	vcpu->arch.iflags &= ~IFLAGS_ANSWER;
 	local_irq_restore(flags);
